@@ -1,0 +1,66 @@
+"""What can go wrong, as one tree.
+
+    AstridError
+    ├── UsageError          the request itself cannot be understood (exit code 2)
+    ├── DependencyError     an optional extra is not installed
+    ├── OutputError         a product cannot be written
+    └── DataError           the data have a problem (exit code 1)
+        ├── FrameError          a file is not a usable image, or a fact that is needed is absent
+        ├── CalibrationError    a calibration step does not apply, or was already done
+        ├── AlignmentError      two frames cannot be brought onto one grid
+        ├── PSFError            the point spread function cannot be measured
+        ├── SubtractionError    the difference cannot be formed
+        ├── PhotometryError     a position cannot be measured
+        └── PacketError         an alert packet cannot be written or read
+
+Every message is one sentence that says what was given, what was expected and
+what to do about it.
+"""
+
+
+class AstridError(Exception):
+    """Any problem that AstrID names; catch this to catch them all."""
+
+
+class UsageError(AstridError):
+    """The request cannot be understood: a wrong option, name or combination."""
+
+
+class DependencyError(AstridError):
+    """A feature needs an optional extra that is not installed."""
+
+
+class OutputError(AstridError):
+    """A product cannot be written; nothing half-written is left behind."""
+
+
+class DataError(AstridError):
+    """The data have a problem."""
+
+
+class FrameError(DataError):
+    """A file is not a usable image, or a fact that is needed is absent."""
+
+
+class CalibrationError(DataError):
+    """A calibration step does not apply, or was already done."""
+
+
+class AlignmentError(DataError):
+    """Two frames cannot be brought onto one grid."""
+
+
+class PSFError(DataError):
+    """The point spread function cannot be measured."""
+
+
+class SubtractionError(DataError):
+    """The difference of two frames cannot be formed."""
+
+
+class PhotometryError(DataError):
+    """A position cannot be measured."""
+
+
+class PacketError(DataError):
+    """An alert packet cannot be written or read."""

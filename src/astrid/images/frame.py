@@ -1,0 +1,162 @@
+"""The `Frame`: one astronomical image and the facts needed to interpret it.
+
+Nothing here reads files (see `reading`) or changes pixels; a frame is validated
+once, when it is made, and every function of this room takes and returns frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from astrid.errors import FrameError
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from astrid.images.psf import PSF
+
+__all__ = ["Flag", "Frame"]
+
+
+class Flag(IntFlag):
+    """The bits of a frame's mask; a pixel with no bit set is good."""
+
+    BAD = 1
+    SATURATED = 2
+    COSMIC_RAY = 4
+    EDGE = 8
+    NO_DATA = 16
+    FILLED = 32
+    TRAIL = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image with its mask, its noise and the facts about the exposure.
+
+    Pixel (0, 0) is the centre of the first pixel; ``x`` runs along columns and
+    ``y`` along rows, both 0-based.
+
+    Parameters
+    ----------
+    data : (ny, nx) float32 ndarray, ADU
+        Pixel values, total counts of the exposure.
+    mask : (ny, nx) uint16 ndarray, optional
+        Bits of `Flag`; all good if not given. Pixels that are not finite must
+        carry `Flag.NO_DATA` and are set to 0.
+    variance : (ny, nx) float32 ndarray, ADU^2, optional
+        Noise variance of each pixel, background and sources together.
+    noise_correlation : (k, k) float32 ndarray, optional
+        Autocovariance of the noise in units of `variance`, k odd, zero lag in
+        the middle. ``None`` means white noise: a single 1 in the middle.
+    wcs : `~astropy.wcs.WCS`, optional
+        Celestial, two axes, 0-based pixel convention through ``origin=0``.
+    psf : `~astrid.images.PSF`, optional
+    gain : float, e-/ADU, optional
+    read_noise : float, e-, optional
+    saturation : float, ADU, optional
+        Level at which a pixel is no longer linear.
+    exposure : float, s, optional
+    filter : str, optional
+    mjd : float, days, optional
+        UTC, middle of the exposure.
+    zero_point : float, mag, optional
+        Magnitude of a source of 1 ADU in this frame.
+    telescope, instrument : str, optional
+    name : str
+        How messages call this frame: usually the path that it was read from.
+    warnings : tuple of str
+        What was wrong with the input, one sentence each.
+
+    Raises
+    ------
+    FrameError
+        Not a 2-D image, shapes that differ, no good pixel, or a fact that is
+        not physical.
+    """
+
+    data: NDArray[np.float32]
+    mask: NDArray[np.uint16] = None  # type: ignore[assignment]  # filled in below
+    variance: NDArray[np.float32] | None = None
+    noise_correlation: NDArray[np.float32] | None = None
+    wcs: WCS | None = None
+    psf: PSF | None = None
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+    exposure: float | None = None
+    filter: str | None = None
+    mjd: float | None = None
+    zero_point: float | None = None
+    telescope: str | None = None
+    instrument: str | None = None
+    name: str = "frame"
+    warnings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        data = _native(self.data, np.float32, self.name)
+        if data.ndim != 2:
+            raise FrameError(f"{self.name}: expected a 2-D image, got {data.ndim} axes; choose one plane")
+        mask = (
+            np.zeros(data.shape, np.uint16)
+            if self.mask is None
+            else _native(self.mask, np.uint16, self.name)
+        )
+        for label, plane in (("mask", mask), ("variance", self.variance)):
+            if plane is not None and np.shape(plane) != data.shape:
+                raise FrameError(
+                    f"{self.name}: the {label} has shape {np.shape(plane)}, the image {data.shape}; "
+                    "give planes of one shape"
+                )
+        broken = ~np.isfinite(data)
+        if self.variance is not None:
+            variance = _native(self.variance, np.float32, self.name)
+            no_noise = ~(np.isfinite(variance) & (variance > 0))
+            variance = np.where(no_noise, np.float32(0), variance)
+            broken |= no_noise
+            object.__setattr__(self, "variance", variance)
+        if broken.any():
+            data = np.where(broken, np.float32(0), data)
+            mask = mask | np.where(broken, np.uint16(Flag.NO_DATA), np.uint16(0))
+        if not (mask & Flag.NO_DATA == 0).any():
+            raise FrameError(f"{self.name}: no pixel has data; check that the right extension was read")
+        for fact in ("gain", "exposure", "saturation"):
+            value = getattr(self, fact)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise FrameError(
+                    f"{self.name}: {fact} is {value}, expected a positive number; give the right one"
+                )
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "mask", mask)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.data.shape[0], self.data.shape[1]
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        """Pixels with no flag set, (ny, nx) bool."""
+        return self.mask == 0
+
+    def with_(self, **changes: Any) -> Frame:
+        """Return a copy with some fields changed; the result is validated."""
+        return replace(self, **changes)
+
+    def warn(self, *sentences: str) -> Frame:
+        """Return a copy that carries further warnings."""
+        return replace(self, warnings=(*self.warnings, *sentences))
+
+
+def _native(array: ArrayLike, dtype: type[np.generic], name: str) -> NDArray[Any]:
+    """Contiguous, native byte order, of the wanted type; values that overflow become NaN."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(array, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"{name}: the pixels are not numbers ({error}); give a numeric array") from error
