@@ -1,0 +1,284 @@
+"""Resampling: the pixels of one frame on the grid of another, with mask and noise carried.
+
+The interpolation conserves flux and says what it does to the noise; where each
+pixel comes from is the business of `mapping`, and no background or flux scale is
+changed here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.signal import convolve
+
+from astrid.errors import AlignmentError
+from astrid.images.frame import Flag, Frame
+from astrid.images.mapping import Mapping
+
+__all__ = ["resample"]
+
+FloatArray = NDArray[np.float64]
+
+ORDER = 5
+# Reach of the kernel and of the noise autocovariance, px: the pole of the quintic
+# prefilter is -0.43, so what is cut off is below 1e-3 of the noise.
+REACH = 8
+# Sub-pixel phases in the table of shared weights, and positions to average over.
+PHASES = 64
+PHASE_SAMPLES = 256
+# Pixels whose value is not light from the sky and would ring through the spline.
+BROKEN = np.uint16(Flag.NO_DATA | Flag.BAD | Flag.COSMIC_RAY)
+OUTSIDE = np.uint16(Flag.EDGE | Flag.NO_DATA)
+
+
+def resample(frame: Frame, mapping: Mapping) -> Frame:
+    """Bring a frame onto the grid of a mapping's target.
+
+    A quintic B-spline interpolates the pixels; values are multiplied by the
+    source area under each target pixel, so that total flux is conserved.
+
+    Parameters
+    ----------
+    frame : Frame
+        The source (reference) image.
+    mapping : Mapping
+        Target pixel to source pixel.
+
+    Returns
+    -------
+    frame : Frame
+        Of the mapping's shape, without WCS and PSF. A target pixel carries the flags
+        of the nearest source pixel and of its eight neighbours (the core of the
+        kernel), `Flag.EDGE` where the core leaves the source, and
+        ``Flag.EDGE | Flag.NO_DATA`` outside of it. `variance` is that of the source
+        pixels, interpolated linearly, times the squared area factor D;
+        `noise_correlation` is the autocovariance of the interpolation, averaged over
+        the sub-pixel phases that occur and convolved with the source's own. So
+        ``noise_correlation[mid, mid] * variance`` is the pixel variance, and the sum
+        of `noise_correlation` is 1 / D: low frequencies keep their noise.
+
+    Raises
+    ------
+    AlignmentError
+        The mapping puts every pixel outside the source.
+
+    Notes
+    -----
+    Largest error anywhere in a Moffat star (beta 2.5 and 4.5, the worse) moved by half a
+    pixel in both axes, relative to its peak:
+
+    =========  =======  =======  =======  =========  =========
+    FWHM, px   order 1  order 3  order 5  Lanczos-3  Lanczos-4
+    =========  =======  =======  =======  =========  =========
+    2.0        0.179    0.016    0.0035   0.015      0.0070
+    2.5        0.144    0.012    0.0018   0.010      0.0051
+    3.0        0.115    0.0078   0.0013   0.0072     0.0048
+    4.2        0.071    0.0028   0.0004   0.0055     0.0035
+    =========  =======  =======  =======  =========  =========
+
+    A shift by whole pixels is done by copying, without interpolation.
+
+    References
+    ----------
+    Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Processing 41, 821 and 834.
+    """
+    shift = mapping.integer_shift()
+    if shift is not None:
+        return _shifted(frame, mapping.shape, shift)
+    data = np.zeros(mapping.shape, np.float32)
+    mask = np.zeros(mapping.shape, np.uint16)
+    variance = None if frame.variance is None else np.zeros(mapping.shape, np.float32)
+    coefficients = ndimage.spline_filter(_filled(frame), ORDER, output=np.float32, mode="mirror")
+    grown = _grown(frame.mask) if frame.mask.any() else None
+    areas = mapping.areas()
+    area = float(areas.mean())
+    constant_area = bool(np.ptp(areas) < 1e-5 * area)
+    for first in range(0, mapping.shape[0], mapping.step):
+        rows = slice(first, min(first + mapping.step, mapping.shape[0]))
+        x, y = mapping.on_rows(rows.start, rows.stop)
+        outside = _flag_border(mask[rows], x, y, frame.shape)
+        position = np.stack([y, x])
+        ndimage.map_coordinates(
+            coefficients, position, output=data[rows], order=ORDER, prefilter=False, mode="mirror"
+        )
+        factor = area if constant_area else mapping.area_on_rows(rows.start, rows.stop).astype(np.float32)
+        data[rows] *= factor
+        if frame.variance is not None and variance is not None:
+            ndimage.map_coordinates(
+                frame.variance, position, output=variance[rows], order=1, prefilter=False, mode="nearest"
+            )
+            variance[rows] *= factor * factor
+        if grown is not None:
+            mask[rows] |= _nearest(grown, x, y)
+        if outside is not None:
+            data[rows][outside] = 0
+    if not (mask & Flag.NO_DATA == 0).any():
+        raise _no_overlap(frame)
+    return frame.with_(
+        data=data,
+        mask=mask,
+        variance=variance,
+        noise_correlation=resampled_correlation(mapping, frame.noise_correlation),
+        wcs=None,
+        psf=None,
+    )
+
+
+def resampled_correlation(mapping: Mapping, correlation: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Autocovariance of the noise after interpolation, for source noise of unit variance.
+
+    Two target pixels a lag l apart share source pixels: for white noise their
+    covariance is the sum over k of h(u - k) h(u + J l - k), where h is the
+    interpolation kernel, u the source position of the first and J the linear part of
+    the mapping. It separates into x and y at each lag, and is averaged over u.
+
+    Parameters
+    ----------
+    mapping : Mapping
+    correlation : (k, k) float32 ndarray, optional
+        Autocovariance of the source's noise, k odd, zero lag in the middle; white if None.
+
+    Returns
+    -------
+    correlation : (m, m) float32 ndarray, m odd
+        Zero lag in the middle.
+    """
+    # Pixels that cover the image evenly without a beat with the pixels (Roberts' R2 sequence).
+    index = np.arange(1, PHASE_SAMPLES + 1)
+    x, y = mapping(
+        np.rint(index * 0.7548776662466927 % 1 * (mapping.shape[1] - 1)),
+        np.rint(index * 0.5698402909980532 % 1 * (mapping.shape[0] - 1)),
+    )
+    matrix = mapping.matrix()
+    lag = np.moveaxis(np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1], 0, -1)[..., ::-1] @ matrix.T
+    product = _shared_weight(x, lag[..., 0].ravel()) * _shared_weight(y, lag[..., 1].ravel())
+    white = product.mean(0).reshape(lag.shape[:2])
+    # Cut at REACH, the sum is a few 1e-3 off; low frequencies must keep their noise exactly.
+    white *= 1 / (abs(np.linalg.det(matrix)) * white.sum())
+    if correlation is None or correlation.size == 1:
+        return white.astype(np.float32)
+    given = np.asarray(correlation, np.float64)
+    half = given.shape[0] // 2
+    reach = int(np.ceil(half * np.linalg.norm(np.linalg.inv(matrix), 2)))
+    lag = np.moveaxis(np.mgrid[-reach : reach + 1, -reach : reach + 1], 0, -1)[..., ::-1] @ matrix.T
+    turned = ndimage.map_coordinates(given, [lag[..., 1] + half, lag[..., 0] + half], order=1)
+    # Sampling at another pixel scale must not change the noise at low frequencies.
+    turned *= given.sum() / turned.sum()
+    return np.asarray(convolve(white, turned, method="direct"), np.float32)
+
+
+def _shared_weight(position: FloatArray, lag: FloatArray) -> FloatArray:
+    """Sum over pixels of the weights at `position` and at `position + lag`, (positions, lags)."""
+    table = _shared_weight_table()
+    phase, distance = np.broadcast_arrays((position % 1)[:, None] * PHASES, np.abs(lag) * PHASES)
+    # h is even: a pair of phases u and u + l is the pair -u and -u - l.
+    phase = np.where(lag < 0, PHASES - phase, phase)
+    return np.asarray(ndimage.map_coordinates(table, [phase, distance], order=1, mode="constant"))
+
+
+@lru_cache(maxsize=1)
+def _shared_weight_table() -> FloatArray:
+    """Sum over k of h(u - k) h(u + l - k) for u = 0 to 1 and l = 0 to 2 REACH, in steps of 1 / PHASES."""
+    reach = 4 * REACH
+    impulse = np.zeros(2 * reach + 1)
+    impulse[reach] = 1
+    cardinal = ndimage.spline_filter1d(impulse, ORDER, mode="mirror")
+    fine = np.arange(2 * reach * PHASES + 1) / PHASES
+    kernel = ndimage.map_coordinates(cardinal, fine[None], order=ORDER, prefilter=False, mode="mirror")
+    u = np.arange(PHASES + 1)[:, None, None]
+    distance = np.arange(2 * REACH * PHASES + 1)[:, None]
+    centre = (reach - np.arange(-REACH, REACH + 1)) * PHASES
+    return np.asarray((kernel[u + centre] * kernel[u + distance + centre]).sum(-1))
+
+
+def _shifted(frame: Frame, shape: tuple[int, int], shift: tuple[int, int]) -> Frame:
+    """Copy the pixels of a frame by a whole shift; nothing is interpolated."""
+    if shift == (0, 0) and shape == frame.shape:
+        return frame.with_(wcs=None, psf=None)
+    dx, dy = shift
+    rows = slice(max(0, -dy), min(shape[0], frame.shape[0] - dy))
+    columns = slice(max(0, -dx), min(shape[1], frame.shape[1] - dx))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        raise _no_overlap(frame)
+    target = (rows, columns)
+    source = (slice(rows.start + dy, rows.stop + dy), slice(columns.start + dx, columns.stop + dx))
+    data = np.zeros(shape, np.float32)
+    data[target] = frame.data[source]
+    mask = np.full(shape, OUTSIDE)
+    mask[target] = frame.mask[source]
+    variance = None
+    if frame.variance is not None:
+        variance = np.zeros(shape, np.float32)
+        variance[target] = frame.variance[source]
+    return frame.with_(data=data, mask=mask, variance=variance, wcs=None, psf=None)
+
+
+def _no_overlap(frame: Frame) -> AlignmentError:
+    return AlignmentError(
+        f"{frame.name}: no pixel falls on the other image, expected images that overlap; "
+        "choose another reference"
+    )
+
+
+def _filled(frame: Frame) -> NDArray[np.float32]:
+    """Pixels with the broken ones near good ones replaced by the mean of good neighbours.
+
+    A step of a broken pixel would ring through the spline; what lies deeper than
+    the kernel in a hole is never seen and gets the median.
+    """
+    broken = (frame.mask & BROKEN) != 0
+    if not broken.any():
+        return frame.data
+    data = frame.data.copy()
+    data[broken] = np.median(frame.data[~broken][:: max(1, frame.data.size // 100_000)])
+    ny, nx = frame.shape
+    for _ in range(3):
+        row, column = np.nonzero(broken)
+        total = np.zeros(row.size)
+        weight = np.zeros(row.size)
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                y, x = np.clip(row + dy, 0, ny - 1), np.clip(column + dx, 0, nx - 1)
+                good = ~broken[y, x]
+                total += np.where(good, data[y, x], 0)
+                weight += good
+        known = weight > 0
+        row, column = row[known], column[known]
+        data[row, column] = total[known] / weight[known]
+        broken[row, column] = False
+    return data
+
+
+def _grown(mask: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Flags of each pixel and of its eight neighbours."""
+    tall = mask.copy()
+    tall[1:] |= mask[:-1]
+    tall[:-1] |= mask[1:]
+    wide = tall.copy()
+    wide[:, 1:] |= tall[:, :-1]
+    wide[:, :-1] |= tall[:, 1:]
+    return wide
+
+
+def _nearest(plane: NDArray[np.uint16], x: FloatArray, y: FloatArray) -> NDArray[np.uint16]:
+    """Value of the pixel nearest to each position; positions outside get that of the border."""
+    row = np.clip(np.rint(y), 0, plane.shape[0] - 1).astype(np.intp)
+    column = np.clip(np.rint(x), 0, plane.shape[1] - 1).astype(np.intp)
+    return plane[row, column]
+
+
+def _flag_border(
+    mask: NDArray[np.uint16], x: FloatArray, y: FloatArray, shape: tuple[int, int]
+) -> NDArray[np.bool_] | None:
+    """Flag positions whose kernel core leaves the source; return those outside of it, if any."""
+    ny, nx = shape
+    if x.min() >= 1 and x.max() <= nx - 2 and y.min() >= 1 and y.max() <= ny - 2:
+        return None
+    edge = (x < 1) | (x > nx - 2) | (y < 1) | (y > ny - 2)
+    outside = (x < -0.5) | (x > nx - 0.5) | (y < -0.5) | (y > ny - 0.5)
+    mask[edge] |= np.uint16(Flag.EDGE)
+    mask[outside] |= OUTSIDE
+    return outside
