@@ -110,14 +110,14 @@ class Row:
 
     @property
     def ok(self) -> bool | None:
-        """Whether the goal is met; None without a goal or a value."""
-        return False if self.goal is not None and self.value is None else meets(self.value, self.goal)
+        """Whether the goal is met: None without a goal, False with a goal and no value."""
+        return None if self.goal is None else bool(meets(self.value, self.goal))
 
     def beside(self, peer: str, value: float | None) -> Row:
         """The same row compared with a peer's `value`; None when the peer gave no figure."""
         figure = "no figure" if value is None else format(value, ".4g")
         ratio = None if value is None or self.value is None or value == 0 else self.value / value
-        return Row(self.name, self.value, self.unit, self.data, self.n, self.goal, f"{peer}: {figure}", ratio)
+        return replace(self, peer=f"{peer}: {figure}", ratio=ratio)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as it stands in the JSON file."""

@@ -15,13 +15,13 @@ from astrid.cli.output import emit, stages
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(no_args_is_help=True)
 def bench(
     name: Annotated[
-        str, typer.Argument(help=f"The benchmark: {', '.join(frame.benchmarks()) or 'none is installed'}.")
+        str, typer.Argument(metavar="NAME", help=f"The benchmark: {', '.join(frame.benchmarks())}.")
     ],
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run that ends within a minute.")] = False,
     out: Annotated[
