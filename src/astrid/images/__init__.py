@@ -1,0 +1,1 @@
+"""Images: read, calibrate, align, subtract, detect, measure, cut out, inject, simulate."""
