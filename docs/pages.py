@@ -1,0 +1,141 @@
+"""Pages made from the code and from the committed results, so that they cannot be out of date.
+
+The command line reference, the tables of benchmark results and the API summary;
+everything else in this folder is written by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from astrid.cli.main import NOUNS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def write(folder: Path) -> None:
+    """Write all generated pages into `folder`, touching only what has changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generated = {
+        "commands.md": commands(),
+        "benchmarks.md": benchmarks(),
+        "api.md": api(),
+    }
+    for name, text in generated.items():
+        page = folder / name
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+
+
+def commands() -> str:
+    """Every verb with its arguments and options, as Typer knows them."""
+    parts = []
+    for noun, (module, summary) in NOUNS.items():
+        command = typer.main.get_command(importlib.import_module(module).app)
+        verbs = getattr(command, "commands", None)
+        parts.append(f"## astrid {noun}\n\n{summary}\n")
+        if verbs is None:
+            parts.append(_verb(f"astrid {noun}", command, heading=False))
+        else:
+            parts.extend(_verb(f"astrid {noun} {name}", verb) for name, verb in verbs.items())
+    return "\n".join(parts)
+
+
+def _verb(title: str, command: Any, *, heading: bool = True) -> str:
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option" and item.name != "help"]
+    usage = " ".join([title, *(_metavar(item) for item in arguments), "[OPTIONS]"])
+    lines = [f"### {title}\n"] if heading else []
+    lines += [f"```text\n{usage}\n```\n", inspect.cleandoc(command.help or "").replace("\b", ""), ""]
+    rows = [(f"`{_metavar(item)}`", item) for item in arguments]
+    rows += [(" ".join(f"`{name}`" for name in (*item.opts, *item.secondary_opts)), item) for item in options]
+    if rows:
+        lines += ["| | meaning | default |", "|---|---|---|"]
+        lines += [f"| {name} | {_cell(item.help)} | {_default(item)} |" for name, item in rows]
+    return "\n".join([*lines, ""])
+
+
+def _metavar(argument: Any) -> str:
+    name = argument.metavar or str(argument.name).upper()
+    return name + ("..." if argument.nargs == -1 and not name.endswith("...") else "")
+
+
+def _default(item: Any) -> str:
+    if item.required:
+        return "required"
+    value = item.default
+    if value is None or value is False or value in ((), []) or callable(value):
+        return ""
+    return f"`{getattr(value, 'value', value)}`"
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def benchmarks() -> str:
+    """The committed results: one section a benchmark, real and simulated data apart."""
+    files = sorted((REPOSITORY / "benchmarks" / "results").glob("*.json"))
+    if not files:
+        return "No full run has been committed yet; `astrid bench difference` makes one.\n"
+    return "\n".join(_benchmark(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+
+
+def _benchmark(report: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    lines = [
+        f"## {report['bench']}\n",
+        f"`{report['command']}`, {report['date'][:10]}, on {report['cpu']}; {versions}.\n",
+    ]
+    for kind in ("simulated", "real"):
+        rows = [row for row in report["rows"] if row["data"] == kind]
+        if rows:
+            lines += [f"### On {kind} data\n", *_table(rows), ""]
+    return "\n".join(lines)
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| what | value | goal | met | beside | ratio | n |"
+    yield "|---|--:|---|---|---|--:|--:|"
+    for row in rows:
+        met = {True: "yes", False: "**missed**", None: ""}[row["ok"]]
+        value = "–" if row["value"] is None else f"{row['value']:.4g} {row['unit'] or ''}".strip()
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
+        cells = (row["name"], value, row["goal"] or "", met, row["peer"] or "", ratio, row["n"] or "")
+        yield "| " + " | ".join(_cell(str(cell)) for cell in cells) + " |"
+
+
+def api() -> str:
+    """Public names of each room, grouped by the module that defines them."""
+    parts = []
+    for room in ("astrid.images", "astrid.survey", "astrid.bench.frame", "astrid.errors"):
+        module = importlib.import_module(room)
+        names = getattr(module, "__all__", None) or [
+            name for name, value in vars(module).items() if inspect.isclass(value) and value.__module__ == room
+        ]
+        parts.append(f"## {room}\n\n{_summary(module)}\n")
+        homes: dict[str, list[str]] = {}
+        for name in names:
+            member = getattr(module, name)
+            if inspect.ismodule(member):
+                continue
+            homes.setdefault(getattr(member, "__module__", room), []).append(name)
+        for home in sorted(homes):
+            listed = "\n".join(f"   {home}.{name}" for name in sorted(homes[home]))
+            if home != room:
+                parts.append(f"### {home.rsplit('.', 1)[-1]}\n\n{_summary(importlib.import_module(home))}\n")
+            parts.append(
+                "```{eval-rst}\n.. autosummary::\n   :toctree: api\n   :nosignatures:\n\n" + listed + "\n```\n"
+            )
+    return "\n".join(parts)
+
+
+def _summary(module: Any) -> str:
+    return (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
