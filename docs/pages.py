@@ -19,6 +19,12 @@ from astrid.cli.main import NOUNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+_AUTOSUMMARY = """```{eval-rst}
+.. autosummary::
+   :toctree: api
+   :nosignatures:
+"""
+
 
 def write(folder: Path) -> None:
     """Write all generated pages into `folder`, touching only what has changed."""
@@ -27,6 +33,7 @@ def write(folder: Path) -> None:
         "commands.md": commands(),
         "benchmarks.md": benchmarks(),
         "api.md": api(),
+        "packets.md": packets(),
     }
     for name, text in generated.items():
         page = folder / name
@@ -112,13 +119,45 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield "| " + " | ".join(_cell(str(cell)) for cell in cells) + " |"
 
 
+def packets() -> str:
+    """The fields of an alert packet, from its schema."""
+    from astrid.images import candidate_schema
+
+    schema = candidate_schema()
+    record = {field["name"]: field for field in schema["fields"]}
+    inner = record["candidate"]["type"]["fields"]
+    return "\n".join(
+        [
+            schema["doc"],
+            "",
+            *_fields(schema["fields"]),
+            "",
+            "The record `candidate`:",
+            "",
+            *_fields(inner),
+            "",
+        ]
+    )
+
+
+def _fields(fields: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| field | type | meaning |"
+    yield "|---|---|---|"
+    for field in fields:
+        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        names = [kind if isinstance(kind, str) else kind.get("name", kind["type"]) for kind in kinds]
+        yield f"| `{field['name']}` | {' or '.join(names)} | {_cell(field.get('doc'))} |"
+
+
 def api() -> str:
     """Public names of each room, grouped by the module that defines them."""
     parts = []
     for room in ("astrid.images", "astrid.survey", "astrid.bench.frame", "astrid.errors"):
         module = importlib.import_module(room)
         names = getattr(module, "__all__", None) or [
-            name for name, value in vars(module).items() if inspect.isclass(value) and value.__module__ == room
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and value.__module__ == room
         ]
         parts.append(f"## {room}\n\n{_summary(module)}\n")
         homes: dict[str, list[str]] = {}
@@ -132,7 +171,9 @@ def api() -> str:
             if home != room:
                 parts.append(f"### {home.rsplit('.', 1)[-1]}\n\n{_summary(importlib.import_module(home))}\n")
             parts.append(
-                "```{eval-rst}\n.. autosummary::\n   :toctree: api\n   :nosignatures:\n\n" + listed + "\n```\n"
+                "```{eval-rst}\n.. autosummary::\n   :toctree: api\n   :nosignatures:\n\n"
+                + listed
+                + "\n```\n"
             )
     return "\n".join(parts)
 
