@@ -121,7 +121,7 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def packets() -> str:
     """The fields of an alert packet, from its schema."""
-    from astrid.images import candidate_schema
+    from astrid.images.packets import candidate_schema
 
     schema = candidate_schema()
     record = {field["name"]: field for field in schema["fields"]}
@@ -167,7 +167,7 @@ def api() -> str:
                 continue
             homes.setdefault(getattr(member, "__module__", room), []).append(name)
         for home in sorted(homes):
-            listed = "\n".join(f"   {home}.{name}" for name in sorted(homes[home]))
+            listed = "\n".join(f"   {room}.{name}" for name in sorted(homes[home]))
             if home != room:
                 parts.append(f"### {home.rsplit('.', 1)[-1]}\n\n{_summary(importlib.import_module(home))}\n")
             parts.append(
