@@ -33,6 +33,7 @@ def write(folder: Path) -> None:
         "commands.md": commands(),
         "benchmarks.md": benchmarks(),
         "api.md": api(),
+        "columns.md": columns(),
         "packets.md": packets(),
     }
     for name, text in generated.items():
@@ -117,6 +118,15 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
         cells = (row["name"], value, row["goal"] or "", met, row["peer"] or "", ratio, row["n"] or "")
         yield "| " + " | ".join(_cell(str(cell)) for cell in cells) + " |"
+
+
+def columns() -> str:
+    """The columns of the candidate table, from the code that measures them."""
+    from astrid.images.measurement import COLUMNS
+
+    lines = ["| column | unit | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {unit} | {_cell(meaning)} |" for name, (unit, meaning) in COLUMNS.items()]
+    return "\n".join([*lines, ""])
 
 
 def packets() -> str:
