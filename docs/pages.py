@@ -19,6 +19,14 @@ from astrid.cli.main import NOUNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+INCLUDED = ("commands.md", "benchmarks.md", "columns.md", "flags.md", "profiles.md", "packets.md")
+"""Generated pages that are parts of pages written by hand."""
+
+_API_INTRODUCTION = """# Python
+
+The functions behind the commands: numpy arrays and astropy objects in and out. A room is loaded when it is
+first used, so `import astrid` costs next to nothing.
+"""
 _AUTOSUMMARY = """```{eval-rst}
 .. autosummary::
    :toctree: api
@@ -34,6 +42,8 @@ def write(folder: Path) -> None:
         "benchmarks.md": benchmarks(),
         "api.md": api(),
         "columns.md": columns(),
+        "flags.md": flags(),
+        "profiles.md": profiles(),
         "packets.md": packets(),
     }
     for name, text in generated.items():
@@ -129,6 +139,24 @@ def columns() -> str:
     return "\n".join([*lines, ""])
 
 
+def flags() -> str:
+    """What `flags` may say, from the code that says it."""
+    from astrid.images.artefact_flags import FLAGS
+
+    lines = ["| flag | meaning |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in FLAGS.items()), ""])
+
+
+def profiles() -> str:
+    """The survey profiles that come with AstrID."""
+    from astrid.images.profiles import load_profile, profile_names
+
+    lines = ["| profile | for |", "|---|---|"]
+    return "\n".join(
+        [*lines, *(f"| `{name}` | {load_profile(name).title} |" for name in profile_names()), ""]
+    )
+
+
 def packets() -> str:
     """The fields of an alert packet, from its schema."""
     from astrid.images.packets import candidate_schema
@@ -161,7 +189,7 @@ def _fields(fields: list[dict[str, Any]]) -> Iterator[str]:
 
 def api() -> str:
     """Public names of each room, grouped by the module that defines them."""
-    parts = []
+    parts = [_API_INTRODUCTION]
     for room in ("astrid.images", "astrid.survey", "astrid.bench.frame", "astrid.errors"):
         module = importlib.import_module(room)
         names = getattr(module, "__all__", None) or [
