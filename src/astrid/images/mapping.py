@@ -76,16 +76,18 @@ class Mapping:
         position = (1 - t) * upper + t * lower
         return position[..., 0], position[..., 1]
 
-    def on_rows(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
+    def on_rows(self, first: int, last: int, margin: int = 0) -> tuple[FloatArray, FloatArray]:
         """Source positions of all target pixels of rows ``first`` to ``last - 1``.
 
-        The rows must lie between two rows of nodes.
+        The rows must lie between two rows of nodes; `margin` adds rows on each side
+        by extrapolation from the same nodes.
 
         Returns
         -------
-        x_source, y_source : (last - first, nx) float64 ndarray, source px
+        x_source, y_source : (last - first + 2 * margin, nx) float64 ndarray, source px
         """
-        return self._expand(self.nodes[..., 0], first, last), self._expand(self.nodes[..., 1], first, last)
+        x, y = (self._expand(self.nodes[..., axis], first, last, margin) for axis in (0, 1))
+        return x, y
 
     def area_on_rows(self, first: int, last: int) -> FloatArray:
         """Source area under each target pixel, (last - first, nx) float64, px^2 per px^2."""
@@ -173,13 +175,13 @@ class Mapping:
         nodes = np.stack(self(x, y), axis=-1) + fine[::2, ::2]
         return Mapping(self.shape, step, nodes, self.error_px + error)
 
-    def _expand(self, values: FloatArray, first: int, last: int) -> FloatArray:
+    def _expand(self, values: FloatArray, first: int, last: int, margin: int = 0) -> FloatArray:
         """Interpolate one quantity of the nodes onto whole rows between two rows of nodes."""
         j = min(first // self.step, values.shape[0] - 2)
         columns = np.arange(self.shape[1])
         knots = np.arange(values.shape[1]) * self.step
         upper, lower = (np.interp(columns, knots, row) for row in values[j : j + 2])
-        t = np.arange(first, last)[:, None] / self.step - j
+        t = np.arange(first - margin, last + margin)[:, None] / self.step - j
         return upper + t * (lower - upper)
 
     @classmethod

@@ -16,13 +16,13 @@ from scipy.signal import convolve
 
 from astrid.errors import AlignmentError
 from astrid.images.frame import Flag, Frame
+from astrid.images.interpolation import ORDER, interpolate
 from astrid.images.mapping import Mapping
 
 __all__ = ["resample"]
 
 FloatArray = NDArray[np.float64]
 
-ORDER = 5
 # Reach of the kernel and of the noise autocovariance, px: the pole of the quintic
 # prefilter is -0.43, so what is cut off is below 1e-3 of the noise.
 REACH = 8
@@ -88,33 +88,25 @@ def resample(frame: Frame, mapping: Mapping) -> Frame:
     shift = mapping.integer_shift()
     if shift is not None:
         return _shifted(frame, mapping.shape, shift)
-    data = np.zeros(mapping.shape, np.float32)
-    mask = np.zeros(mapping.shape, np.uint16)
-    variance = None if frame.variance is None else np.zeros(mapping.shape, np.float32)
-    coefficients = ndimage.spline_filter(_filled(frame), ORDER, output=np.float32, mode="mirror")
-    grown = _grown(frame.mask) if frame.mask.any() else None
+    data, variance = interpolate(mapping, _filled(frame), frame.variance)
     areas = mapping.areas()
-    area = float(areas.mean())
-    constant_area = bool(np.ptp(areas) < 1e-5 * area)
+    constant_area = np.float32(areas.mean()) if np.ptp(areas) < 1e-5 * areas.mean() else None
+    mask = np.zeros(mapping.shape, np.uint16)
+    grown = _grown(frame.mask) if frame.mask.any() else None
     for first in range(0, mapping.shape[0], mapping.step):
         rows = slice(first, min(first + mapping.step, mapping.shape[0]))
-        x, y = mapping.on_rows(rows.start, rows.stop)
-        outside = _flag_border(mask[rows], x, y, frame.shape)
-        position = np.stack([y, x])
-        ndimage.map_coordinates(
-            coefficients, position, output=data[rows], order=ORDER, prefilter=False, mode="mirror"
-        )
-        factor = area if constant_area else mapping.area_on_rows(rows.start, rows.stop).astype(np.float32)
+        factor = mapping.area_on_rows(rows.start, rows.stop) if constant_area is None else constant_area
         data[rows] *= factor
-        if frame.variance is not None and variance is not None:
-            ndimage.map_coordinates(
-                frame.variance, position, output=variance[rows], order=1, prefilter=False, mode="nearest"
-            )
+        if variance is not None:
             variance[rows] *= factor * factor
+        at_border = not _inside(mapping, first, frame.shape)
+        if grown is None and not at_border:
+            continue
+        x, y = mapping.on_rows(rows.start, rows.stop)
         if grown is not None:
-            mask[rows] |= _nearest(grown, x, y)
-        if outside is not None:
-            data[rows][outside] = 0
+            mask[rows] = _nearest(grown, x, y)
+        if at_border:
+            _flag_border(data[rows], mask[rows], x, y, frame.shape)
     if not (mask & Flag.NO_DATA == 0).any():
         raise _no_overlap(frame)
     return frame.with_(
@@ -270,15 +262,25 @@ def _nearest(plane: NDArray[np.uint16], x: FloatArray, y: FloatArray) -> NDArray
     return plane[row, column]
 
 
+def _inside(mapping: Mapping, first: int, shape: tuple[int, int]) -> bool:
+    """Whether the kernel cores of all pixels between two rows of nodes are inside the source."""
+    j = first // mapping.step
+    nodes = mapping.nodes[j : j + 2]
+    low, high = nodes.min(axis=(0, 1)), nodes.max(axis=(0, 1))
+    return bool((low >= 1).all() and high[0] <= shape[1] - 2 and high[1] <= shape[0] - 2)
+
+
 def _flag_border(
-    mask: NDArray[np.uint16], x: FloatArray, y: FloatArray, shape: tuple[int, int]
-) -> NDArray[np.bool_] | None:
-    """Flag positions whose kernel core leaves the source; return those outside of it, if any."""
+    data: NDArray[np.float32],
+    mask: NDArray[np.uint16],
+    x: FloatArray,
+    y: FloatArray,
+    shape: tuple[int, int],
+) -> None:
+    """Flag positions whose kernel core leaves the source, and empty those outside of it."""
     ny, nx = shape
-    if x.min() >= 1 and x.max() <= nx - 2 and y.min() >= 1 and y.max() <= ny - 2:
-        return None
     edge = (x < 1) | (x > nx - 2) | (y < 1) | (y > ny - 2)
     outside = (x < -0.5) | (x > nx - 0.5) | (y < -0.5) | (y > ny - 0.5)
     mask[edge] |= np.uint16(Flag.EDGE)
-    mask[outside] |= OUTSIDE
-    return outside
+    mask[outside] = OUTSIDE
+    data[outside] = 0
