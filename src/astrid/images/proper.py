@@ -90,9 +90,10 @@ class Subtraction:
         Pixel noise propagated through the filters (eqs. 25 to 29), source noise included.
     gain : F_S
         Response of S to a source of flux 1.
-    psf_sigma : px
-        Not an image: one number, the width of the central peak of the matched filter's
-        response, as the sigma of a Gaussian.
+    response : (size, size)
+        S around a new source in the middle of the image, relative to its peak.
+    psf : (size, size)
+        P_D, the shape of a new source on D, sum 1, in the middle of the image (eq. 14).
     """
 
     difference: Image
@@ -100,7 +101,18 @@ class Subtraction:
     science_score: Image
     variance: Image
     gain: Image
-    psf_sigma: float
+    response: Stamp
+    psf: Stamp
+
+    @property
+    def response_sigma(self) -> float:
+        """Sigma, px, of the Gaussian with the curvature of the response at its peak."""
+        middle = self.response.shape[0] // 2
+        peak = float(self.response[middle, middle])
+        curvature = 4 * peak - float(
+            self.response[middle, [middle - 1, middle + 1]].sum() + self.response[[middle - 1, middle + 1], middle].sum()
+        )
+        return float(np.sqrt(2 * peak / max(curvature, 1e-30)))
 
 
 def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int = _TILE) -> Subtraction:
@@ -133,7 +145,6 @@ def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int 
     planes = {name: np.empty((ny, nx), np.float32) for name in ("d", "s", "sn", "v", "g")}
     levels = (_sky_variance(science), _sky_variance(reference))
     border = matching.size // 2 + _MARGIN
-    width = 0.0
     for rows, columns in _tiles((ny, nx), tile):
         grid = _TileGrid(rows, columns, border)
         images = tuple(
@@ -143,10 +154,10 @@ def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int 
             # Where there is no pixel there is no noise to know; the sky's stands in.
             np.copyto(variance, np.float32(level), where=variance <= 0)
         result = _subtract_tile(images, levels, (science, reference), matching, grid)
-        for name, plane in result.planes.items():
+        for name, plane in result.items():
             planes[name][rows, columns] = plane
-        width = result.width
-    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], width)
+    response, psf = _new_source(science, reference, matching, levels, border)
+    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], response, psf)
 
 
 def _sky_variance(frame: Frame) -> float:
@@ -224,12 +235,6 @@ class _Filters:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _TileResult:
-    planes: dict[str, Image]
-    width: float
-
-
 def _filters(
     matching: Matching, x: float, y: float, grid: _TileGrid, noise: tuple[NDArray[np.float32], NDArray[np.float32]]
 ) -> _Filters:
@@ -256,7 +261,7 @@ def _subtract_tile(
     frames: tuple[Frame, Frame],
     matching: Matching,
     grid: _TileGrid,
-) -> _TileResult:
+) -> dict[str, Image]:
     colours = tuple(_colour(frame.noise_correlation, grid) for frame in frames)
     noise = (np.float32(levels[0]) * colours[0], np.float32(levels[1]) * colours[1])
     x0, y0 = grid.centre
@@ -288,17 +293,28 @@ def _subtract_tile(
         # The sky is taken out first: single precision is then spent on the sources.
         variance_spectrum += grid.forward(variance - np.float32(level)) * grid.forward(squared)
     variance = np.maximum(grid.backward(variance_spectrum), 0) + np.float32(floor)
-    planes = {"d": difference, "s": score, "sn": science_score, "v": variance, "g": gain}
-    return _TileResult(planes, _response_width(middle, matching, grid))
+    return {"d": difference, "s": score, "sn": science_score, "v": variance, "g": gain}
 
 
-def _response_width(filters: _Filters, matching: Matching, grid: _TileGrid) -> float:
-    """Sigma of the Gaussian whose curvature at the peak is that of S around a new source."""
-    _, _, p = matching.at(*grid.centre)
-    response = fft.irfft2(filters.kn * grid.kernel(p), s=grid.shape)
-    curvature = 2 * response[0, 0] - response[0, 1] - response[0, -1]
-    curvature += 2 * response[0, 0] - response[1, 0] - response[-1, 0]
-    return float(np.sqrt(2 * response[0, 0] / max(curvature, 1e-30)))
+def _new_source(
+    science: Frame, reference: Frame, matching: Matching, levels: tuple[float, float], border: int
+) -> tuple[Stamp, Stamp]:
+    """Response of S (peak 1) and of D (sum 1) to a new source in the middle of the image."""
+    ny, nx = science.shape
+    half = matching.size // 2
+    box = slice(max(0, ny // 2 - half), ny // 2 + half + 1), slice(max(0, nx // 2 - half), nx // 2 + half + 1)
+    grid = _TileGrid(*box, border)
+    noise = tuple(
+        np.float32(level) * _colour(frame.noise_correlation, grid)
+        for level, frame in zip(levels, (science, reference), strict=True)
+    )
+    filters = _filters(matching, *grid.centre, grid, (noise[0], noise[1]))
+    source = grid.kernel(matching.at(*grid.centre)[2])
+    stamps = []
+    for spectrum in (filters.kn, filters.dn):
+        image = np.roll(fft.irfft2(spectrum * source, s=grid.shape), (half, half), (0, 1))
+        stamps.append(image[: 2 * half + 1, : 2 * half + 1])
+    return stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum()
 
 
 def _squared(spectrum: Spectrum) -> NDArray[np.float32]:

@@ -1,0 +1,384 @@
+"""The main job: from a science frame and a reference to measured candidates.
+
+It reads like the method section of a paper and does no arithmetic of its own;
+each step is a function of a module beside this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid.errors import PSFError, SubtractionError, UsageError
+from astrid.images.alignment import align
+from astrid.images.background import subtract_background
+from astrid.images.cutouts import triplets
+from astrid.images.detection import detect
+from astrid.images.filling import fill_masked
+from astrid.images.flux_ratio import FluxRatio, measure_flux_ratio
+from astrid.images.frame import Flag, Frame
+from astrid.images.kernel import FittedKernel, fit_kernel
+from astrid.images.matching import match_sources
+from astrid.images.measurement import Surroundings, limiting_flux, limiting_mag, measure
+from astrid.images.noise import measure_noise
+from astrid.images.photometry import psf_fluxes
+from astrid.images.proper import MatchedPSFs, Matching, subtract
+from astrid.images.psf import PSF, moffat_psf
+from astrid.images.psf_stack import measure_psf
+from astrid.images.significance import (
+    Significance,
+    corrected_significance,
+    robust_width,
+    source_free,
+)
+from astrid.images.sources import Sources, find_sources, stars_of
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["DifferenceConfig", "DifferenceResult", "difference"]
+
+log = logging.getLogger(__name__)
+
+Method = Literal["auto", "zogy", "kernel"]
+
+_ZOGY_STARS = 12  # fewer stars cannot tell a PSF from its noise
+_ZOGY_QUALITY = 0.03
+_MOST_STARS = 1000
+_HALF_LIGHT_TO_FWHM = 0.85  # of a Moffat profile with beta near 3.5
+
+
+@dataclass(frozen=True)
+class DifferenceConfig:
+    """How to difference.
+
+    Parameters
+    ----------
+    method : {"auto", "zogy", "kernel"}
+        Proper subtraction with measured PSFs, a fitted kernel, or the choice between
+        them by how well the PSFs could be measured.
+    threshold : float
+        Detection threshold on |S_corr|.
+    cutout_size : int, px
+        Side of the cutouts, odd.
+    background_mesh : int, px
+        Side of a cell of the sky mesh.
+
+    Raises
+    ------
+    UsageError
+        A value that cannot work.
+    """
+
+    method: Method = "auto"
+    threshold: float = 5.0
+    cutout_size: int = 63
+    background_mesh: int = 64
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise UsageError(f"method is {self.method!r}; choose one of {', '.join(get_args(Method))}")
+        if not 1 <= self.threshold < 1e6:
+            raise UsageError(f"threshold is {self.threshold}; give a number of sigma of at least 1")
+        if self.cutout_size < 3 or self.cutout_size % 2 == 0:
+            raise UsageError(f"cutout size is {self.cutout_size}; give an odd number of pixels, 3 or more")
+        if self.background_mesh < 16:
+            raise UsageError(f"background mesh is {self.background_mesh} px; give 16 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceResult:
+    """What differencing found; images are (ny, nx) on the science grid.
+
+    Parameters
+    ----------
+    science, reference : Frame
+        Background-subtracted; the reference resampled but not scaled in flux.
+    difference : float32 ndarray, ADU of the science frame
+        The proper difference D: a new source of flux f appears as f P_D.
+    significance : float32 ndarray
+        S_corr; Gaussian with unit width where nothing changed.
+    flux, flux_err : float32 ndarray, ADU of the science frame
+        PSF flux, and its error, of a source at each pixel.
+    mask : uint16 ndarray
+        Flags of either frame.
+    candidates : `~astropy.table.Table`
+        One row for each detection, both signs; see `measurement.measure`.
+    triplets : dict of ndarray
+        Science, reference and difference cutouts of the candidates.
+    method, method_reason : str
+        What was used, "zogy" or "kernel", and why.
+    registration_rms_px : float, px
+    registration_method : str
+    flux_ratio, flux_ratio_err : float
+        Flux of a star in the reference over its flux in the science frame.
+    significance_sigma : float
+        Robust width of S_corr over pixels without sources; 1 is right.
+    limiting_flux_5sigma : float, ADU
+        Median over the image.
+    limiting_mag_5sigma : float, mag, or None
+        None without a zero point.
+    fwhm_science, fwhm_reference : float, px
+    n_stars : int
+        Stars matched between the frames.
+    psf_science, psf_reference : PSF
+    warnings : tuple of str
+    stage_seconds : dict
+        Wall seconds of each stage.
+    """
+
+    science: Frame
+    reference: Frame
+    difference: NDArray[np.float32]
+    significance: NDArray[np.float32]
+    flux: NDArray[np.float32]
+    flux_err: NDArray[np.float32]
+    mask: NDArray[np.uint16]
+    candidates: Table
+    triplets: dict[str, NDArray[np.generic]]
+    method: str
+    method_reason: str
+    registration_rms_px: float
+    registration_method: str
+    flux_ratio: float
+    flux_ratio_err: float
+    significance_sigma: float
+    limiting_flux_5sigma: float
+    limiting_mag_5sigma: float | None
+    fwhm_science: float
+    fwhm_reference: float
+    n_stars: int
+    psf_science: PSF
+    psf_reference: PSF
+    warnings: tuple[str, ...]
+    stage_seconds: dict[str, float]
+
+
+def difference(
+    science: Frame,
+    reference: Frame,
+    config: DifferenceConfig | None = None,
+    *,
+    on_stage: Callable[[str], None] | None = None,
+) -> DifferenceResult:
+    """Difference two frames: from raw pixels to measured candidates.
+
+    Parameters
+    ----------
+    science, reference : Frame
+        As read, sky included; in any orientation. The result is on the science grid.
+    config : DifferenceConfig, optional
+    on_stage : callable, optional
+        Called with the name of each stage as it begins.
+
+    Returns
+    -------
+    result : DifferenceResult
+
+    Raises
+    ------
+    FrameError, AlignmentError, PSFError, SubtractionError
+        What is wrong with the frames, in one sentence.
+
+    References
+    ----------
+    Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27; Alard & Lupton 1998, ApJ 503, 325.
+    """
+    config = config or DifferenceConfig()
+    clock = _Clock(on_stage)
+    with clock("sky and noise"):
+        science, reference = (_prepare(frame, config) for frame in (science, reference))
+    with clock("sources"):
+        science_sources, reference_sources = find_sources(science), find_sources(reference)
+    with clock("align"):
+        aligned = align(reference, science, reference_sources, science_sources)
+        reference, science = fill_masked(aligned.frame), fill_masked(science)
+    with clock("PSFs"):
+        reference_sources = find_sources(reference)
+        optics = _measure_psfs((science, science_sources), (reference, reference_sources), config)
+    with clock("match"):
+        stars = _common_stars(science, reference, science_sources, reference_sources, optics)
+        matching, ratio = _match(science, reference, stars, optics)
+        if isinstance(matching, FittedKernel):
+            science = science.with_(data=science.data - matching.background)
+    with clock("subtract"):
+        subtraction = subtract(science, reference, matching)
+    with clock("significance"):
+        mask = science.mask | reference.mask
+        fwhm = optics.science.fwhm
+        significance = corrected_significance(subtraction, stars.x, stars.y, fwhm=fwhm)
+        width = robust_width(significance.image, source_free(subtraction, mask))
+    with clock("detect and measure"):
+        no_data = mask & np.uint16(Flag.NO_DATA) != 0
+        row, column = detect(significance.image, no_data, threshold=config.threshold, fwhm=fwhm)
+        around = Surroundings(science, reference, reference_sources, ratio.value, mask, fwhm)
+        candidates = measure(row, column, subtraction, significance, around)
+        images = {"science": science.data, "reference": reference.data, "difference": subtraction.difference}
+        x, y = (np.asarray(candidates[name], float) for name in ("x", "y"))
+        cutouts = triplets(images, np.asarray(candidates["id"]), x, y, config.cutout_size)
+        limit = limiting_flux(subtraction, significance, mask)
+    warnings = (*science.warnings, *reference.warnings, *aligned.warnings, *optics.warnings)
+    warnings += _judge(width, aligned.rms_px, ratio, significance)
+    return DifferenceResult(
+        science=science,
+        reference=reference,
+        difference=subtraction.difference,
+        significance=significance.image,
+        flux=subtraction.score / subtraction.gain,
+        flux_err=np.sqrt(significance.variance) / subtraction.gain,
+        mask=mask,
+        candidates=candidates,
+        triplets=cutouts,
+        method=optics.method,
+        method_reason=optics.reason,
+        registration_rms_px=aligned.rms_px,
+        registration_method=aligned.method,
+        flux_ratio=ratio.value,
+        flux_ratio_err=ratio.error,
+        significance_sigma=width,
+        limiting_flux_5sigma=limit,
+        limiting_mag_5sigma=limiting_mag(limit, science.zero_point),
+        fwhm_science=fwhm,
+        fwhm_reference=optics.reference.fwhm,
+        n_stars=len(stars.x),
+        psf_science=optics.science,
+        psf_reference=optics.reference,
+        warnings=tuple(dict.fromkeys(warnings)),
+        stage_seconds=clock.seconds,
+    )
+
+
+class _Clock:
+    """Times the stages and tells the caller that they begin."""
+
+    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
+        self.on_stage = on_stage
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        if self.on_stage:
+            self.on_stage(stage)
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+        log.debug("%s: %.3f s", stage, self.seconds[stage])
+
+
+@dataclass(frozen=True, eq=False)
+class _Optics:
+    """PSFs of both frames, measured or assumed, and the method that they allow."""
+
+    science: PSF
+    reference: PSF
+    method: str
+    reason: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Stars:
+    """Stars that both frames show, on the science grid, and their PSF fluxes."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    science: tuple[NDArray[np.float64], NDArray[np.float64]]
+    reference: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _prepare(frame: Frame, config: DifferenceConfig) -> Frame:
+    frame, _ = subtract_background(frame, config.background_mesh)
+    return measure_noise(frame, config.background_mesh)
+
+
+def _measure_psfs(
+    science: tuple[Frame, Sources], reference: tuple[Frame, Sources], config: DifferenceConfig
+) -> _Optics:
+    """Measure both PSFs and choose the method by how well that went."""
+    psfs, failures = [], []
+    for frame, sources in (science, reference):
+        try:
+            psfs.append(measure_psf(frame, sources))
+            if psfs[-1].n_stars < _ZOGY_STARS:
+                failures.append(f"{frame.name}: the PSF rests on {psfs[-1].n_stars} stars only")
+            elif psfs[-1].quality > _ZOGY_QUALITY:
+                failures.append(
+                    f"{frame.name}: the PSF leaves residuals of {psfs[-1].quality:.0%} of a star's peak"
+                )
+        except PSFError as error:
+            if config.method == "zogy":
+                raise
+            failures.append(str(error))
+            psfs.append(moffat_psf(_typical_fwhm(frame, sources), frame.shape))
+    if config.method != "auto":
+        return _Optics(psfs[0], psfs[1], config.method, "asked for", tuple(failures))
+    if failures:
+        return _Optics(psfs[0], psfs[1], "kernel", failures[0], ())
+    counts = f"{psfs[0].n_stars} and {psfs[1].n_stars} stars"
+    return _Optics(psfs[0], psfs[1], "zogy", f"both PSFs were measured, on {counts}", ())
+
+
+def _typical_fwhm(frame: Frame, sources: Sources) -> float:
+    """FWHM from the half-light diameters of the most star-like sources."""
+    stars = sources[stars_of(sources, snr=10)]
+    if not len(stars):
+        stars = sources[sources.fwhm > 1]
+    if not len(stars):
+        raise SubtractionError(
+            f"{frame.name}: no source of {len(sources)} tells how wide a star is; use a deeper frame"
+        )
+    return float(np.median(stars.fwhm)) * _HALF_LIGHT_TO_FWHM
+
+
+def _common_stars(
+    science: Frame, reference: Frame, science_sources: Sources, reference_sources: Sources, optics: _Optics
+) -> _Stars:
+    ours = science_sources[stars_of(science_sources, snr=10)]
+    theirs = reference_sources[stars_of(reference_sources, snr=10)]
+    first, _ = match_sources(ours.x, ours.y, theirs.x, theirs.y, max(1.0, 0.5 * optics.science.fwhm))
+    x, y = ours.x[first][:_MOST_STARS], ours.y[first][:_MOST_STARS]
+    return _Stars(
+        x, y, psf_fluxes(science, optics.science, x, y), psf_fluxes(reference, optics.reference, x, y)
+    )
+
+
+def _match(
+    science: Frame, reference: Frame, stars: _Stars, optics: _Optics
+) -> tuple[Matching, FluxRatio]:
+    """Make the frames alike: by PSFs and the stars' flux ratio, or by a fitted kernel."""
+    if optics.method == "zogy":
+        ratio = measure_flux_ratio(*stars.science, *stars.reference)
+        return MatchedPSFs(optics.science, optics.reference, ratio.value), ratio
+    kernel = fit_kernel(science, reference, optics.science, fwhm_reference=optics.reference.fwhm)
+    try:
+        ratio = measure_flux_ratio(*stars.science, *stars.reference)
+    except SubtractionError:
+        ratio = FluxRatio(kernel.flux_ratio, float("nan"), 0, float("nan"))
+    return kernel, ratio
+
+
+def _judge(
+    width: float, rms: float, ratio: FluxRatio, significance: Significance
+) -> tuple[str, ...]:
+    """What the result itself says about its quality, one sentence each."""
+    found = []
+    if abs(width - 1) > 0.1:
+        found.append(
+            f"the significance map scatters by {width:.2f} where nothing is, and 1 is right; "
+            "check gain, read noise and background before trusting S/N"
+        )
+    if rms > 0.2:
+        found.append(f"stars are misregistered by {rms:.2f} px rms; expect dipoles")
+    if significance.flux_error > 0.03:
+        found.append(
+            f"static stars leave residuals of {significance.flux_error:.1%} of their flux; "
+            "changes on bright stars are hard to see"
+        )
+    return tuple(found)
