@@ -15,7 +15,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -46,13 +46,18 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
 )
-_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 # No tile compression packs more pixels into a byte than gzip does zeros.
 _MAX_PIXELS_PER_BYTE = 1100
 # EXTNAMEs of planes that accompany an image and are never the image itself.
 _AUXILIARY = frozenset(
-    "DQ MASK MSK BPM ERR ERROR VAR VARIANCE UNCERT STDDEV IVAR INVVAR WHT WEIGHT CON CTX SAMP TIME EXP EXPMAP "
-    "SKY BKG BACKGROUND AREA WAVELENGTH VAR_POISSON VAR_RNOISE VAR_FLAT NOISECOR".split()
+    {"DQ", "MASK", "MSK", "BPM", "ERR", "ERROR", "VAR", "VARIANCE", "UNCERT", "STDDEV", "IVAR", "INVVAR"}
+    | {"WHT", "WEIGHT", "CON", "CTX", "SAMP", "TIME", "EXP", "EXPMAP", "SKY", "BKG", "BACKGROUND", "AREA"}
+    | {"WAVELENGTH", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "NOISECOR"}
 )
 
 
@@ -161,12 +166,13 @@ def _check_complete(hdus: HDUList, stream: BinaryIO, name: str, problems: list[s
         needed = info["datLoc"] + (hdu.size if table is None else table.size)
         if needed > size:
             raise FrameError(
-                f"{name}: the file is truncated (HDU {index} needs {needed} bytes, there are {size}); fetch it again"
+                f"{name}: the file is truncated (HDU {index} needs {needed} bytes, there are {size}); "
+                "fetch it again"
             )
         if table is not None and math.prod(hdu.shape) > _MAX_PIXELS_PER_BYTE * size:
             raise FrameError(
-                f"{name}: the file is damaged (HDU {index} claims {math.prod(hdu.shape)} pixels in {size} bytes); "
-                "fetch it again"
+                f"{name}: the file is damaged (HDU {index} claims {math.prod(hdu.shape)} pixels "
+                f"in {size} bytes); fetch it again"
             )
         end = info["datLoc"] + info["datSpan"]
     if end > size:
@@ -175,8 +181,8 @@ def _check_complete(hdus: HDUList, stream: BinaryIO, name: str, problems: list[s
         stream.seek(end)
         if stream.read(8).startswith(b"XTENSION"):
             raise FrameError(
-                f"{name}: the file is truncated or damaged (the header after HDU {len(hdus) - 1} is not whole); "
-                "fetch it again"
+                f"{name}: the file is truncated or damaged (the header after HDU {len(hdus) - 1} "
+                "is not whole); fetch it again"
             )
         problems.append(f"{size - end} bytes after the last HDU are not FITS and are ignored")
 
@@ -236,6 +242,7 @@ def _found(hdus: HDUList, profile: Profile, name: str) -> int:
         labels = ", ".join(f"{index} {hdus[index].name!r}" for index in main[:8])
         more = ", ..." if len(main) > 8 else ""
         raise FrameError(
-            f"{name}: the file holds {len(main)} images of equal standing ({labels}{more}); choose one with --ext"
+            f"{name}: the file holds {len(main)} images of equal standing ({labels}{more}); "
+            "choose one with --ext"
         )
     return main[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ class PixelUnit:
     known: bool = True
 
 
-def keyword_value(headers: Sequence[Header], keyword: str) -> Any:
+def keyword_value(headers: Sequence[Header | Mapping[str, Any]], keyword: str) -> Any:
     """First value of a keyword in the headers, `None` if absent, empty or unparsable.
 
     Parameters
@@ -157,7 +157,7 @@ def _value(
         if fact in _TEXTS:
             return str(value).strip()
         number = as_number(value)
-        if number is None or (fact in _POSITIVE and number <= 0) or number < 0 and fact == "read_noise":
+        if number is None or (fact in _POSITIVE and number <= 0) or (number < 0 and fact == "read_noise"):
             problems.append(f"{keyword} = {_shown(value)} is not a usable {fact.replace('_', ' ')}; ignored")
             return None
         found.append(number)
@@ -363,3 +363,27 @@ def surface_brightness_zero_point(headers: Sequence[Header]) -> float | None:
         return None
     # AB: 3631 Jy is magnitude 0
     return -2.5 * math.log10(scale * 1e6 * area / 3631.0)
+
+
+class JointHeader(Mapping[str, Any]):
+    """Several headers as one mapping: the first that has a usable value speaks.
+
+    Parameters
+    ----------
+    headers : sequence of Header
+    """
+
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, keyword: str) -> Any:
+        value = keyword_value(self._headers, keyword)
+        if value is None:
+            raise KeyError(keyword)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({key for header in self._headers for key in header})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -7,6 +7,7 @@ HDU holds the image is decided in `fitsfile`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,6 @@ __all__ = [
 # An image has its brightest value once; as many equal maxima as this are a ceiling.
 _PLATEAU = 4
 _MIN_PLATEAU = 1000.0
-# A ceiling that the image piles up at within this fraction: flat fields spread it.
 _KIND_BY_NAME = {"ERR": "sigma", "ERROR": "sigma", "STDDEV": "sigma", "UNCERT": "sigma", "IVAR": "inverse"}
 
 
@@ -103,16 +103,17 @@ def flags_of(
 ) -> NDArray[np.uint16]:
     """Translate a survey's mask values into `Flag` bits."""
     bits: dict[int, Flag] = dict(profile.mask_bits)
-    numbered = {
-        plane: as_number(keyword_value([header], f"MP_{plane}"))  # type: ignore[list-item]
-        for plane in profile.mask_planes
-    }
+    numbered = {plane: as_number(keyword_value([header], f"MP_{plane}")) for plane in profile.mask_planes}
     if any(bit is not None for bit in numbered.values()):
         bits = {int(bit): profile.mask_planes[plane] for plane, bit in numbered.items() if bit is not None}
     with np.errstate(invalid="ignore"):
         # a mask scaled by BZERO arrives as float; NaN is BLANK
         whole = np.where(np.isfinite(values), values, 0).astype(np.int64)
     mask = np.zeros(values.shape, np.uint16)
+    if profile.mask_codes and whole.max() <= max(profile.mask_codes):
+        for code, flag in profile.mask_codes.items():
+            mask[whole == code] |= np.uint16(flag)
+        return mask
     for bit, flag in bits.items():
         if 0 <= bit < 63 and flag:
             mask |= np.where(whole & (1 << bit), np.uint16(flag), np.uint16(0))
@@ -239,7 +240,7 @@ def gain_of_variance(
         return None
     edges = np.quantile(counts, [0.0, 0.5, 0.9, 0.99, 0.999, 1.0])
     means, medians = [], []
-    for low, high in zip(edges[1:-1], edges[2:], strict=True):
+    for low, high in pairwise(edges[1:]):
         inside = (counts > low) & (counts <= high)
         if inside.sum() >= 5:
             means.append(np.median(counts[inside]))
@@ -285,6 +286,7 @@ def _plane_of_file(
         found = image_shape(hdu)
         if found != shape:
             raise FrameError(
-                f"{name}: the {what} {path} has the shape {found}, the image {shape}; give one of the same shape"
+                f"{name}: the {what} {path} has the shape {found}, the image {shape}; "
+                "give one of the same shape"
             )
         return np.reshape(np.asarray(hdu.data), shape), hdu.header

@@ -18,7 +18,7 @@ from typing import Any
 from astrid.errors import UsageError
 from astrid.images.frame import Flag
 
-__all__ = ["Profile", "TimeRule", "detect_profile", "load_profile", "profile_names"]
+__all__ = ["Profile", "TimeRule", "all_profiles", "detect_profile", "load_profile", "profile_names"]
 
 # What a [keywords] table may name; each is a fact of `Frame` of the same name.
 FACTS = (
@@ -31,6 +31,7 @@ FACTS = (
     "telescope",
     "instrument",
 )
+_NO_FLAG = Flag(0)
 _VARIANCE_KINDS = ("variance", "sigma", "inverse", "weight")
 _STEPS = ("overscan", "bias", "dark", "flat", "bad_pixels", "cosmic_rays", "trails")
 
@@ -98,6 +99,8 @@ class Profile:
         Pixel values that mean "no data".
     mask_bits : dict of int to Flag
         Meaning of each bit of the mask; a bit not listed is harmless.
+    mask_codes : dict of int to Flag
+        Meaning of each whole value, for masks without any value above these.
     mask_planes : dict of str to Flag
         The same by the name of the plane, for masks whose header numbers them
         (``MP_<name>``).
@@ -126,8 +129,9 @@ class Profile:
     unit: str = "adu"
     fill_values: tuple[float, ...] = ()
     mask_bits: Mapping[int, Flag] = field(default_factory=dict)
+    mask_codes: Mapping[int, Flag] = field(default_factory=dict)
     mask_planes: Mapping[str, Flag] = field(default_factory=dict)
-    mask_nonzero: Flag = Flag(0)
+    mask_nonzero: Flag = _NO_FLAG
     asinh: bool = False
     done: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -137,6 +141,11 @@ class Profile:
             all(re.search(pattern, str(header.get(key, "")), re.IGNORECASE) for key, pattern in rule.items())
             for rule in self.detect
         )
+
+
+def all_profiles() -> list[Profile]:
+    """Profiles that come with the package, by falling priority."""
+    return sorted(_shipped().values(), key=lambda each: -each.priority)
 
 
 def profile_names() -> list[str]:
@@ -198,7 +207,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
 
 def detect_profile(header: Mapping[str, Any]) -> Profile:
     """Recognise the survey of a header; the generic profile if it is none of them."""
-    for profile in sorted(_shipped().values(), key=lambda each: -each.priority):
+    for profile in all_profiles():
         if profile.matches(header):
             return profile
     return _shipped()["generic"]
@@ -324,6 +333,7 @@ _CHECKS: dict[str, Any] = {
     "unit": _text,
     "fill_values": lambda value: tuple(_number(each) for each in value),
     "mask_bits": lambda value: {int(bit): _flag(flag) for bit, flag in value.items()},
+    "mask_codes": lambda value: {int(code): _flag(flag) for code, flag in value.items()},
     "mask_planes": lambda value: {plane: _flag(flag) for plane, flag in value.items()},
     "mask_nonzero": _flag,
     "asinh": _boolean,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from astrid.images.frame import Flag, Frame
 from astrid.images.profiles import Profile, detect_profile, load_profile
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList, Header
+    from astropy.io.fits import Header
 
 __all__ = ["read_frame"]
 
@@ -50,7 +50,7 @@ def read_frame(
     *,
     ext: int | str | None = None,
     profile: str | Path | None = None,
-    overrides: Mapping[str, float | str] | None = None,
+    overrides: Mapping[str, float | str | None] | None = None,
     require: Collection[str] = ("gain",),
 ) -> Frame:
     """Read one FITS image, whatever its layout, and the facts about it.
@@ -89,7 +89,7 @@ def read_frame(
     given = _checked(overrides or {})
     chosen = load_profile(profile) if profile is not None else None
     with open_fits(path) as (hdus, problems), damage_refused(name):
-        survey = chosen or detect_profile(_Headers(hdus))
+        survey = chosen or detect_profile(headers.JointHeader([hdu.header for hdu in hdus]))
         hdu = hdus[choose_image(hdus, ext, survey, name)]
         head = [hdu.header] if hdu is hdus[0] else [hdu.header, hdus[0].header]
         data = _pixels(hdu, survey, name)
@@ -136,7 +136,7 @@ def _absent(name: str, fact: str, facts: headers.Facts) -> str:
     return headers.missing(facts, name, fact, OPTIONS.get(fact, "another image"))
 
 
-def _checked(overrides: Mapping[str, float | str]) -> dict[str, Any]:
+def _checked(overrides: Mapping[str, float | str | None]) -> dict[str, Any]:
     """Overrides with numbers as numbers."""
     given: dict[str, Any] = {}
     for fact, value in overrides.items():
@@ -157,25 +157,6 @@ def _replaced(sentence: str, given: Mapping[str, Any], facts: headers.Facts) -> 
     return any(sentence.startswith(key + " ") for fact in given for key in facts.tried.get(fact, ()))
 
 
-class _Headers(Mapping[str, Any]):
-    """All headers of a file as one mapping: the first that has a keyword speaks."""
-
-    def __init__(self, hdus: HDUList) -> None:
-        self._headers = [hdu.header for hdu in hdus]
-
-    def __getitem__(self, keyword: str) -> Any:
-        value = headers.keyword_value(self._headers, keyword)
-        if value is None:
-            raise KeyError(keyword)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({key for header in self._headers for key in header})
-
-    def __len__(self) -> int:
-        return len(set(iter(self)))
-
-
 def _pixels(hdu: Any, profile: Profile, name: str) -> NDArray[Any]:
     """Pixels as native float with NaN where the file has no value."""
     raw = hdu.data
@@ -184,7 +165,7 @@ def _pixels(hdu: Any, profile: Profile, name: str) -> NDArray[Any]:
     raw = np.reshape(raw, image_shape(hdu))
     kind = (
         np.float64
-        if raw.dtype.itemsize > 4 or raw.dtype.kind in "iu" and raw.dtype.itemsize == 4
+        if raw.dtype.itemsize > 4 or (raw.dtype.kind in "iu" and raw.dtype.itemsize == 4)
         else np.float32
     )
     with np.errstate(all="ignore"):
@@ -233,9 +214,10 @@ def _total_counts(
     exposure = values.get("exposure")
     if unit.per_second and exposure is None:
         raise FrameError(
-            f"{name}: the pixels are a rate ({text}) and no exposure time is known; pass {OPTIONS['exposure']}"
+            f"{name}: the pixels are a rate ({text}) and no exposure time is known; "
+            f"pass {OPTIONS['exposure']}"
         )
-    factor = float(exposure) if unit.per_second else 1.0
+    factor = float(exposure) if unit.per_second and exposure is not None else 1.0
     if unit.divide_by:
         factor /= headers.as_number(headers.keyword_value(head, unit.divide_by)) or 1.0
         values.setdefault("zero_point", headers.surface_brightness_zero_point(head))
@@ -245,9 +227,9 @@ def _total_counts(
         values["gain"] = 1.0
     if unit.zero_point is not None:
         values.setdefault("zero_point", unit.zero_point)
-    if values.get("zero_point") is not None and "zero_point" not in given and exposure is not None:
-        if unit.per_second or profile.zero_point_per_second:
-            values["zero_point"] += 2.5 * math.log10(exposure)
+    of_one_second = (unit.per_second or profile.zero_point_per_second) and "zero_point" not in given
+    if of_one_second and values.get("zero_point") is not None and exposure is not None:
+        values["zero_point"] += 2.5 * math.log10(exposure)
     with np.errstate(over="ignore", invalid="ignore"):
         return (data * factor).astype(np.float32), factor
 
