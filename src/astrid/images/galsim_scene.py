@@ -56,7 +56,7 @@ class GalSimLight:
         if optics == "roman":
             from galsim import roman
 
-            sky = roman.getPSF(8, "H158", n_waves=3, pupil_bin=8)
+            sky = roman.getPSF(8, "H158", pupil_bin=8, wavelength=1577.0)  # nm, effective
             psf = galsim.Convolve([sky.dilate(1 / pixel_scale), galsim.Pixel(1.0)])
             return cls(psf, float(psf.calculateFWHM(scale=0.2)))
         psf = galsim.Kolmogorov(fwhm=fwhm)
