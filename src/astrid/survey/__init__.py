@@ -1,0 +1,28 @@
+"""Running files: two images, or many pairs, to directories of products that can be read and resumed."""
+
+from astrid.survey.demo import Recovery, recovery, run_demo
+from astrid.survey.directory import product_directory
+from astrid.survey.pair_list import Pair, read_pairs
+from astrid.survey.pairs import BatchSummary, difference_pairs
+from astrid.survey.products import PRODUCTS, write_table
+from astrid.survey.provenance import FrameFile, Provenance
+from astrid.survey.report import write_report
+from astrid.survey.run import RunSummary, difference_files
+
+__all__ = [
+    "PRODUCTS",
+    "BatchSummary",
+    "FrameFile",
+    "Pair",
+    "Provenance",
+    "Recovery",
+    "RunSummary",
+    "difference_files",
+    "difference_pairs",
+    "product_directory",
+    "read_pairs",
+    "recovery",
+    "run_demo",
+    "write_report",
+    "write_table",
+]
