@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 
 SEARCH_RADIUS = 10.0  # px: how far a WCS may be off before star patterns take over
 MOST_STARS = 2000
-FEWEST_PAIRS = 3
+FEW_STARS = 30
+FAINTEST_SNR, LARGEST_ELONGATION = 10.0, 2.0
+FEWEST_PAIRS, FEW_PAIRS = 3, 10
 # With so many stars in both images a WCS that brings few of them together is wrong.
 MANY_STARS = 12
 BRIGHT_SNR = 50.0
@@ -95,46 +97,39 @@ def align(
     AlignmentError
         No overlap, pixel scales too different, or no WCS and too few stars in common.
     """
+    pair = f"{reference.name} on {science.name}"
     warnings: list[str] = []
-    stars = _usable(science_sources), _usable(reference_sources)
-    mapping, method, fit = None, "wcs", None
-    trouble: AlignmentError | None = None
+    by_wcs, trouble, fit = None, None, None
     if science.wcs is not None and reference.wcs is not None:
         try:
-            mapping = Mapping.from_wcs(science.wcs, reference.wcs, science.shape, reference.shape)
+            by_wcs = Mapping.from_wcs(science.wcs, reference.wcs, science.shape, reference.shape)
         except AlignmentError as error:
-            trouble = AlignmentError(f"{reference.name} on {science.name}: {error}")
-            trouble.__cause__ = error
+            trouble = AlignmentError(f"{pair}: {error}")
         else:
-            fit = refine(mapping, *stars, reference.shape)
-    contradicted = mapping is not None and fit is None and _many(mapping, *stars, reference.shape)
-    if mapping is None or contradicted:
+            fit = _refine_on_best(by_wcs, science_sources, reference_sources, reference.shape)
+    mapping, method = (by_wcs, "wcs") if fit is None else (fit.mapping, "wcs+stars")
+    if mapping is None or (
+        fit is None and _many(mapping, _usable(science_sources), _usable(reference_sources), reference.shape)
+    ):
         try:
-            found = _from_patterns(science, reference, science_sources, reference_sources)
+            fit = _on_patterns(science_sources, reference_sources, science.shape, reference.shape)
         except AlignmentError as error:
-            if trouble is not None:
-                raise trouble from error
             if mapping is None:
-                raise
+                raise (trouble or AlignmentError(f"{pair}: {error}")) from error
         else:
-            if trouble is not None or mapping is not None:
-                warnings.append(_wcs_is_off(reference, science, mapping, found))
-            mapping, method = found, "stars"
-            fit = refine(mapping, *stars, reference.shape)
-    assert mapping is not None  # every path without a mapping has raised
+            if trouble is not None or by_wcs is not None:
+                warnings.append(f"{pair}: {_wcs_is_off(by_wcs, fit.mapping)}")
+            mapping, method = fit.mapping, "stars"
     if fit is None:
         warnings.append(
-            f"{reference.name} on {science.name}: {len(stars[0])} and {len(stars[1])} stars do not suffice "
-            f"to refine the alignment, so it rests on the {'WCS' if method == 'wcs' else 'star patterns'} alone"
+            f"{pair}: {len(science_sources)} and {len(reference_sources)} sources have too few stars in "
+            "common to refine the alignment, so it rests on the WCS alone"
         )
-    else:
-        mapping = fit.mapping
-        method = "wcs+stars" if method == "wcs" else method
     overlap = mapping.overlap(reference.shape)
     if overlap < 0.2:
         warnings.append(f"{reference.name} covers only {overlap:.0%} of {science.name}")
     frame = resample(reference, mapping).with_(wcs=science.wcs)
-    logger.debug("%s on %s: %s, %s", reference.name, science.name, method, fit)
+    logger.debug("%s: aligned by %s, %s", pair, method, fit)
     return Alignment(
         frame,
         mapping,
@@ -174,8 +169,8 @@ def refine(
         None if the images have too few stars in common around this mapping.
     """
     x, y = mapping(science.x, science.y)
-    margin = SEARCH_RADIUS
-    near = (x > -margin) & (x < reference_shape[1] + margin) & (y > -margin) & (y < reference_shape[0] + margin)
+    ny, nx = (side + SEARCH_RADIUS for side in reference_shape)
+    near = (x > -SEARCH_RADIUS) & (x < nx) & (y > -SEARCH_RADIUS) & (y < ny)
     science, x, y = science[near], x[near], y[near]
     offset = _common_offset(x, y, reference.x, reference.y)
     if offset is None:
@@ -209,11 +204,17 @@ def refine(
 
 
 def _usable(sources: Sources) -> Sources:
-    """Stars with good centroids, brightest first; all unflagged sources if stars are few."""
-    stars = stars_of(sources)
-    if stars.sum() < 2 * MANY_STARS:
-        stars = sources.flags == 0
-    return sources[stars][:MOST_STARS]
+    """Stars with good centroids, brightest first; where they are few, all clean sources."""
+    chosen = stars_of(sources, snr=FAINTEST_SNR)
+    if chosen.sum() < FEW_STARS:
+        clean = (sources.flags == 0) & (sources.elongation < LARGEST_ELONGATION)
+        chosen = clean & (sources.snr > FAINTEST_SNR)
+    return sources[chosen][:MOST_STARS]
+
+
+def _real(sources: Sources) -> Sources:
+    """Sources that are not made by the detector; saturated stars are real."""
+    return sources[(sources.flags & np.uint16(Flag.NO_DATA | Flag.COSMIC_RAY)) == 0][:MOST_STARS]
 
 
 def _centroid_error(sources: Sources) -> FloatArray:
@@ -252,30 +253,43 @@ def _many(mapping: Mapping, science: Sources, reference: Sources, shape: tuple[i
     return bool(min(in_science.sum(), in_reference.sum()) >= MANY_STARS)
 
 
-def _from_patterns(
-    science: Frame, reference: Frame, science_sources: Sources, reference_sources: Sources
-) -> Mapping:
-    """Affine mapping from star patterns, or the whole-pixel shift next to it if that is close."""
-    chosen = []
-    for sources in (science_sources, reference_sources):
-        chosen.append(sources[(sources.flags & np.uint16(Flag.EDGE | Flag.NO_DATA | Flag.COSMIC_RAY)) == 0])
-    try:
-        match = match_stars(*chosen)
-    except AlignmentError as error:
-        raise AlignmentError(f"{reference.name} on {science.name}: {error}") from error
-    mapping = Mapping.from_affine(match.matrix, science.shape)
+def _refine_on_best(
+    mapping: Mapping, science: Sources, reference: Sources, reference_shape: tuple[int, int]
+) -> Refinement | None:
+    """Refine on good stars, or on all that is real if those are too few."""
+    fit = refine(mapping, _usable(science), _usable(reference), reference_shape)
+    if fit is None or fit.n_stars < FEW_PAIRS:
+        again = refine(mapping, _real(science), _real(reference), reference_shape)
+        if again is not None and (fit is None or again.n_stars >= 3 * fit.n_stars):
+            fit = again
+    return fit
+
+
+def _on_patterns(
+    science: Sources, reference: Sources, shape: tuple[int, int], reference_shape: tuple[int, int]
+) -> Refinement:
+    """Align on star patterns, then refine on all stars."""
+    science, reference = _real(science), _real(reference)
+    match = match_stars(science, reference)
+    affine = Mapping.from_affine(match.matrix, shape)
     # A whole shift needs no interpolation; the refinement finds out whether it is enough.
-    shift = np.rint(mapping.nodes[0, 0])
-    whole = Mapping.from_affine([[1, 0, shift[0]], [0, 1, shift[1]]], science.shape)
-    return whole if np.abs(whole.nodes - mapping.nodes).max() < 1 else mapping
+    shift = np.rint(affine(shape[1] / 2, shape[0] / 2)) - np.rint([shape[1] / 2, shape[0] / 2])
+    whole = Mapping.from_affine([[1, 0, shift[0]], [0, 1, shift[1]]], shape)
+    near = np.abs(whole.nodes - affine.nodes).max() < 2
+    fit = _refine_on_best(whole if near else affine, science, reference, reference_shape)
+    if fit is not None and 2 * fit.n_stars > len(match.science):
+        return fit
+    x, y = affine(science.x[match.science], science.y[match.science])
+    error = np.concatenate([reference.x[match.reference] - x, reference.y[match.reference] - y])
+    rms = 1.4826 * float(np.median(np.abs(error))) / np.sqrt(affine.jacobian())
+    return Refinement(affine, rms, len(match.science), 1)
 
 
-def _wcs_is_off(reference: Frame, science: Frame, by_wcs: Mapping | None, by_stars: Mapping) -> str:
-    """Sentence on a WCS that the stars contradict."""
-    which = f"the WCS of {reference.name} or {science.name}"
+def _wcs_is_off(by_wcs: Mapping | None, by_stars: Mapping) -> str:
+    """What to say of a WCS that the stars contradict."""
     if by_wcs is None:
-        return f"{which} is wrong: it puts the images apart, but their stars agree; aligned on star patterns"
+        return "the WCS put the images apart, but their stars agree; aligned on star patterns instead"
     ny, nx = by_stars.shape
     x, y = np.array([0, nx - 1, 0, nx - 1, nx / 2]), np.array([0, 0, ny - 1, ny - 1, ny / 2])
     off = np.hypot(*np.subtract(by_wcs(x, y), by_stars(x, y)))
-    return f"{which} is off by {off.min():.0f} to {off.max():.0f} px; aligned on star patterns instead"
+    return f"the WCS is off by {off.min():.0f} to {off.max():.0f} px; aligned on star patterns instead"

@@ -20,8 +20,9 @@ FloatArray = NDArray[np.float64]
 STARS_FOR_ORDER = (1, 10, 30, 100, 250, 400, 600)
 # A star farther off than this many sigma (both axes together) has no say.
 CLIP = 5.0
-# Beyond the outermost stars a polynomial knows nothing: there it is held constant.
-REACH = 1.05
+# Beyond the outermost stars a curved polynomial knows nothing: there it is held constant.
+REACH = 1.1
+FLOOR = 0.01  # px: no centroid is better than that
 MEDIAN_SQUARE = 2 * np.log(2.0)  # median of the squared length of a 2-D normal deviate of unit sigma
 
 
@@ -104,7 +105,7 @@ def fit_distortion(
     weight = np.ones(len(x))
     for _ in range(4):
         square = (residual**2).sum(axis=1)
-        variance = sigma**2 + _extra_variance(square, sigma)
+        variance = _measured_variance(square, sigma)
         # Tukey's biweight: outliers fade away instead of being cut.
         weight = np.clip(1 - square / variance / (2 * CLIP**2), 0, None) ** 2 / variance
         root = np.sqrt(weight)[:, None]
@@ -133,8 +134,10 @@ def _terms(order: int) -> int:
 
 def _design(x: FloatArray, y: FloatArray, centre: FloatArray, half: FloatArray, order: int) -> FloatArray:
     """Chebyshev products at positions, (n, k), by rising total degree, so that orders are nested."""
-    along_x = chebyshev.chebvander(np.clip((x - centre[0]) / half[0], -REACH, REACH), order)
-    along_y = chebyshev.chebvander(np.clip((y - centre[1]) / half[1], -REACH, REACH), order)
+    u, v = (x - centre[0]) / half[0], (y - centre[1]) / half[1]
+    if order > 1:
+        u, v = np.clip(u, -REACH, REACH), np.clip(v, -REACH, REACH)
+    along_x, along_y = chebyshev.chebvander(u, order), chebyshev.chebvander(v, order)
     columns = [along_x[:, total - j] * along_y[:, j] for total in range(order + 1) for j in range(total + 1)]
     return np.column_stack(columns)
 
@@ -144,7 +147,13 @@ def _solve(r: FloatArray, projection: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.lstsq(r, projection, rcond=1e-10)[0]) if len(r) else projection
 
 
-def _extra_variance(square: FloatArray, sigma: FloatArray) -> float:
-    """Variance per axis that the better half of the stars show beyond photon noise."""
-    better = sigma <= np.median(sigma)
-    return max(float(np.median(square[better] / MEDIAN_SQUARE - sigma[better] ** 2)), 1e-4)
+def _measured_variance(square: FloatArray, sigma: FloatArray) -> FloatArray:
+    """Variance per axis as the stars show it: photon noise times a factor, plus a floor.
+
+    The factor comes from the fainter half, the floor from the brightest tenth.
+    """
+    order = np.argsort(sigma, kind="stable")
+    faint, bright = order[len(order) // 2 :], order[: max(10, len(order) // 10)]
+    factor = max(float(np.median(square[faint] / sigma[faint] ** 2)) / MEDIAN_SQUARE, 1.0)
+    floor = float(np.median(square[bright] / MEDIAN_SQUARE - factor * sigma[bright] ** 2))
+    return np.asarray(factor * sigma**2 + max(floor, FLOOR**2))

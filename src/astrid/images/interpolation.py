@@ -29,9 +29,7 @@ PAD = SIDE + 2
 LARGEST_TURN = 0.002
 
 
-def interpolate(
-    mapping: Mapping, data: Plane, variance: Plane | None = None
-) -> tuple[Plane, Plane | None]:
+def interpolate(mapping: Mapping, data: Plane, variance: Plane | None = None) -> tuple[Plane, Plane | None]:
     """Values of image planes at the source positions of a mapping.
 
     Where the mapping is a shift to within a small turn the two axes are interpolated
@@ -77,9 +75,9 @@ def interpolate(
             window, along_x, along_y = cut
             _separable(padded[window], _quintic_taps(along_x), _quintic_taps(along_y), result[block])
             if padded_variance is not None and noise is not None:
-                core = tuple(slice(part.start + SIDE - 1, part.stop - SIDE + 1) for part in window)
                 inner = slice(SIDE - 1, 1 - SIDE)
-                _separable(padded_variance[core], _linear_taps(along_x[inner]), _linear_taps(along_y), noise[block])
+                taps = _linear_taps(along_x[inner]), _linear_taps(along_y)
+                _separable(padded_variance[window][inner, inner], *taps, noise[block])
     return result, noise
 
 

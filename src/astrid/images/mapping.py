@@ -333,9 +333,7 @@ def _through_sky(target: WCS, source: WCS, x: FloatArray, y: FloatArray) -> Floa
 
 def _inside(position: FloatArray, shape: tuple[int, int], margin: float = 0.5) -> NDArray[np.bool_]:
     x, y = position[..., 0], position[..., 1]
-    return (
-        (x >= -margin) & (x <= shape[1] - 1 + margin) & (y >= -margin) & (y <= shape[0] - 1 + margin)
-    )
+    return (x >= -margin) & (x <= shape[1] - 1 + margin) & (y >= -margin) & (y <= shape[0] - 1 + margin)
 
 
 def _near_source(fine: FloatArray, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -180,9 +180,7 @@ def _voted(one: FloatArray, two: FloatArray) -> list[FloatArray]:
     if alpha.size == 0:
         return []
     low, high = (corner @ np.array([1, 1j]) for corner in (one.min(0), one.max(0)))
-    moved = [
-        alpha * np.where(mirrored, np.conj(corner), corner) + beta for corner in (low, high)
-    ]
+    moved = [alpha * np.where(mirrored, np.conj(corner), corner) + beta for corner in (low, high)]
     votes = np.stack([part for z in moved for part in (z.real, z.imag)] + [mirrored * CELL], axis=1)
     _, cell, count = np.unique(np.rint(votes / CELL), axis=0, return_inverse=True, return_counts=True)
     cell = cell.reshape(-1)
@@ -202,7 +200,7 @@ def _verified(matrix: FloatArray, one: FloatArray, two: FloatArray) -> StarMatch
     area = float(np.prod(np.maximum(high - low, 1.0)))
     for radius in (6.0, 3.0, 2.0, 2.0):
         moved = one @ matrix[:, :2].T + matrix[:, 2]
-        i, j = match_sources(*moved.T, *two.T, radius)
+        i, j = match_sources(moved[:, 0], moved[:, 1], two[:, 0], two[:, 1], radius)
         if len(i) < FEWEST_STARS:
             return None
         fitted = _affine(one[i], two[j])
@@ -211,7 +209,7 @@ def _verified(matrix: FloatArray, one: FloatArray, two: FloatArray) -> StarMatch
             return None
         matrix = fitted
     moved = one @ matrix[:, :2].T + matrix[:, 2]
-    i, j = match_sources(*moved.T, *two.T, radius)
+    i, j = match_sources(moved[:, 0], moved[:, 1], two[:, 0], two[:, 1], radius)
     inside = int(((moved > low - radius) & (moved < high + radius)).all(1).sum())
     single = 1 - np.exp(-len(two) * np.pi * radius**2 / area)
     # Three pairs only define the transformation and prove nothing.
@@ -222,7 +220,7 @@ def _verified(matrix: FloatArray, one: FloatArray, two: FloatArray) -> StarMatch
 
 
 def _affine(one: FloatArray, two: FloatArray) -> FloatArray:
-    """Least-squares affine transformation, (2, 3), pulled to the plain pairs by one clipping."""
+    """Least-squares affine transformation, (2, 3), clipped once."""
     design = np.column_stack([one, np.ones(len(one))])
     solution = np.linalg.lstsq(design, two, rcond=None)[0]
     residual = np.hypot(*(two - design @ solution).T)
