@@ -2,6 +2,8 @@
 
 from astrid.survey.demo import Recovery, recovery, run_demo
 from astrid.survey.directory import product_directory
+from astrid.survey.injections import inject_files
+from astrid.survey.light_curves import light_curve_rows, photometry_files, plot_light_curve
 from astrid.survey.pair_list import Pair, read_pairs
 from astrid.survey.pairs import BatchSummary, difference_pairs
 from astrid.survey.products import PRODUCTS, write_table
@@ -19,6 +21,10 @@ __all__ = [
     "RunSummary",
     "difference_files",
     "difference_pairs",
+    "inject_files",
+    "light_curve_rows",
+    "photometry_files",
+    "plot_light_curve",
     "product_directory",
     "read_pairs",
     "recovery",

@@ -73,7 +73,8 @@ def write_products(
         The candidates do not fit the packet schema.
     """
     _write_images(directory, result, provenance)
-    write_table(directory / "candidates", result.candidates, provenance.as_dict())
+    for suffix in (".parquet", ".ecsv"):
+        write_table(directory / f"candidates{suffix}", result.candidates, provenance.as_dict())
     arrays: dict[str, Any] = {**result.triplets, "provenance": np.array(json.dumps(provenance.as_dict()))}
     np.savez_compressed(directory / "triplets.npz", **arrays)
     if avro:
@@ -88,19 +89,28 @@ def write_products(
         )
 
 
-def write_table(stem: Path, table: Table, provenance: Mapping[str, Any]) -> None:
-    """Write a table as Parquet and as ECSV, with units, descriptions and provenance.
+def write_table(path: Path, table: Table, provenance: Mapping[str, Any]) -> None:
+    """Write a table as Parquet or ECSV, with units, descriptions and provenance.
 
     Masked values are null in Parquet and blank in ECSV.
 
     Parameters
     ----------
-    stem : Path
-        The path without its suffix.
+    path : Path
+        ``.parquet`` or ``.ecsv``.
     table : `~astropy.table.Table`
     provenance : mapping
         Plain values.
     """
+    if path.suffix == ".ecsv":
+        text = table.copy()
+        text.meta = {"astrid": plain(provenance)}
+        text.write(path, format="ascii.ecsv", overwrite=True)
+    else:
+        _write_parquet(path, table, provenance)
+
+
+def _write_parquet(path: Path, table: Table, provenance: Mapping[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -115,11 +125,7 @@ def write_table(stem: Path, table: Table, provenance: Mapping[str, Any]) -> None
         arrays.append(array)
     metadata = {"astrid": json.dumps(plain(provenance))}
     rows = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
-    pq.write_table(rows, stem.with_name(stem.name + ".parquet"))
-
-    text = table.copy()
-    text.meta = {"astrid": plain(provenance)}
-    text.write(stem.with_name(stem.name + ".ecsv"), format="ascii.ecsv", overwrite=True)
+    pq.write_table(rows, path)
 
 
 def product_records(directory: Path) -> dict[str, dict[str, Any]]:

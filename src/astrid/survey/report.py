@@ -215,7 +215,7 @@ def _sigma_remark(sigma: float | None) -> str:
     if sigma is None:
         return "could not be measured"
     percent = abs(sigma - 1) * 100
-    if percent <= 1:
+    if round(percent) <= 1:
         return "1 is right: the noise is understood"
     way = "high" if sigma > 1 else "low"
     return f"1 is right: every S/N here is {percent:.0f} % too {way}"
@@ -278,9 +278,7 @@ def _diagnostics(result: DifferenceResult) -> str:
     )
     note = "The PSFs at nine places, from corner to corner, stretched to show a hundredth of the peak."
     parts = [
-        _figure(
-            figures.histogram(result), "Source-free pixels follow the line; sources make the tails."
-        ),
+        _figure(figures.histogram(result), "Source-free pixels follow the line; sources make the tails."),
         _figure(figures.psf_profiles(psfs, shape), "The PSFs at the centre of the image."),
         _figure(f'<div class="psfs">{tiles}</div>', note),
     ]
