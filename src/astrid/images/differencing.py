@@ -65,7 +65,7 @@ class DifferenceConfig:
         Proper subtraction with measured PSFs, a fitted kernel, or the choice between
         them by how well the PSFs could be measured.
     threshold : float
-        Detection threshold on |S_corr|.
+        Detection threshold on ``|S_corr|``.
     cutout_size : int, px
         Side of the cutouts, odd.
     background_mesh : int, px
