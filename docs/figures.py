@@ -1,0 +1,83 @@
+"""The figures of this site and of the README: ``python docs/figures.py [REAL_DATA]``.
+
+Run by hand when what they show has changed; their results are committed in ``_static``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from astrid.images import SimulationConfig, difference, simulate_pair
+
+STATIC = Path(__file__).resolve().parent / "_static"
+INK = "#1f2430"
+
+
+def field(path: Path, seed: int = 0) -> None:
+    """The demo's field: science, reference and significance, and a few of its candidates."""
+    pair = simulate_pair(SimulationConfig.named("demo"), seed=seed)
+    result = difference(pair.science, pair.reference)
+    candidates = result.candidates
+    snr = np.asarray(candidates["snr"])
+    clean = np.flatnonzero(np.asarray(candidates["flags"]) == "")
+    order = clean[np.argsort(-np.abs(snr[clean]))]
+    shown = [*order[snr[order] > 0][:3], *order[snr[order] < 0][:1]]
+
+    figure = plt.figure(figsize=(12, 5.45), facecolor="white")
+    top = figure.add_gridspec(1, 3, left=0, right=1, bottom=0.3, top=0.955, wspace=0.015)
+    planes = (
+        ("science", result.science.data, "gray_r"),
+        ("reference, on the same pixels", result.reference.data, "gray_r"),
+        ("significance, ±8σ, and the candidates without a flag", result.significance, "RdBu_r"),
+    )
+    for number, (title, data, colours) in enumerate(planes):
+        axes = figure.add_subplot(top[0, number])
+        low, high = (-8, 8) if colours == "RdBu_r" else np.percentile(data, (2, 99.2))
+        axes.imshow(data, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="auto")
+        axes.set_title(title, fontsize=10, color=INK, pad=4)
+        _frameless(axes)
+        if colours == "RdBu_r":
+            for index in clean:
+                _ring(axes, candidates[index])
+    bottom = figure.add_gridspec(1, 4, left=0, right=1, bottom=0.055, top=0.275, wspace=0.02)
+    for number, index in enumerate(shown):
+        trio = bottom[0, number].subgridspec(1, 3, wspace=0.02)
+        for column, name in enumerate(("science", "reference", "difference")):
+            axes = figure.add_subplot(trio[0, column])
+            stamp = result.triplets[name][index][14:49, 14:49]
+            low, high = np.percentile(stamp, (1, 99.7))
+            colours = "gray" if name == "difference" and snr[index] < 0 else "gray_r"
+            axes.imshow(stamp, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="auto")
+            _frameless(axes)
+            if column == 1:
+                row = candidates[index]
+                axes.set_xlabel(
+                    f"S/N {row['snr']:+.0f}, {row['mag']:.1f} mag", fontsize=9, color=INK, labelpad=3
+                )
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _ring(axes: Any, row: Any) -> None:
+    colour = "#1a365d" if row["snr"] < 0 else "#742a2a"
+    axes.add_patch(plt.Circle((row["x"], row["y"]), 18, fill=False, color=colour, linewidth=1.1))
+
+
+def _frameless(axes: Any) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_color("#c8ccd4")
+
+
+if __name__ == "__main__":
+    STATIC.mkdir(exist_ok=True)
+    field(STATIC / "demo.png")
