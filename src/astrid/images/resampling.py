@@ -24,11 +24,11 @@ __all__ = ["resample"]
 FloatArray = NDArray[np.float64]
 
 # Reach of the kernel and of the noise autocovariance, px: the pole of the quintic
-# prefilter is -0.43, so what is cut off is below 1e-3 of the noise.
-REACH = 8
-# Sub-pixel phases in the table of shared weights, and positions to average over.
-PHASES = 64
-PHASE_SAMPLES = 256
+# prefilter is -0.43, so what is cut off is below 1e-4 of the noise.
+REACH = 12
+# Steps per pixel in the table of shared weights, its harmonics over the sub-pixel
+# phase (the fourth is below 1e-4), and positions to average over.
+PHASES, HARMONICS, SAMPLES = 32, 3, 20_000
 # Pixels whose value is not light from the sky and would ring through the spline.
 BROKEN = np.uint16(Flag.NO_DATA | Flag.BAD | Flag.COSMIC_RAY)
 OUTSIDE = np.uint16(Flag.EDGE | Flag.NO_DATA)
@@ -139,15 +139,18 @@ def resampled_correlation(mapping: Mapping, correlation: NDArray[np.float32] | N
         Zero lag in the middle.
     """
     # Pixels that cover the image evenly without a beat with the pixels (Roberts' R2 sequence).
-    index = np.arange(1, PHASE_SAMPLES + 1)
+    index = np.arange(1, SAMPLES + 1)
     x, y = mapping(
         np.rint(index * 0.7548776662466927 % 1 * (mapping.shape[1] - 1)),
         np.rint(index * 0.5698402909980532 % 1 * (mapping.shape[0] - 1)),
     )
     matrix = mapping.matrix()
     lag = np.moveaxis(np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1], 0, -1)[..., ::-1] @ matrix.T
-    product = _shared_weight(x, lag[..., 0].ravel()) * _shared_weight(y, lag[..., 1].ravel())
-    white = product.mean(0).reshape(lag.shape[:2])
+    # Over the phases the product is a short double Fourier series, whose mean is exact.
+    harmonic = np.arange(-HARMONICS, HARMONICS + 1)[:, None]
+    mean = np.exp(2j * np.pi * harmonic * x) @ np.exp(2j * np.pi * harmonic * y).T / SAMPLES
+    along_x, along_y = (_shared_weight(lag[..., axis].ravel()) for axis in (0, 1))
+    white = np.einsum("al,ab,bl->l", along_x, mean, along_y).real.reshape(lag.shape[:2])
     # Cut at REACH, the sum is a few 1e-3 off; low frequencies must keep their noise exactly.
     white *= 1 / (abs(np.linalg.det(matrix)) * white.sum())
     if correlation is None or correlation.size == 1:
@@ -162,28 +165,29 @@ def resampled_correlation(mapping: Mapping, correlation: NDArray[np.float32] | N
     return np.asarray(convolve(white, turned, method="direct"), np.float32)
 
 
-def _shared_weight(position: FloatArray, lag: FloatArray) -> FloatArray:
-    """Sum over pixels of the weights at `position` and at `position + lag`, (positions, lags)."""
+def _shared_weight(lag: FloatArray) -> NDArray[np.complex128]:
+    """Fourier coefficients in the phase u of sum over k of h(u - k) h(u + lag - k), (harmonics, lags)."""
     table = _shared_weight_table()
-    phase, distance = np.broadcast_arrays((position % 1)[:, None] * PHASES, np.abs(lag) * PHASES)
-    # h is even: a pair of phases u and u + l is the pair -u and -u - l.
-    phase = np.where(lag < 0, PHASES - phase, phase)
-    return np.asarray(ndimage.map_coordinates(table, [phase, distance], order=1, mode="constant"))
+    place = [(lag + 2 * REACH) * PHASES]
+    return np.array([ndimage.map_coordinates(row, place, order=3, mode="constant") for row in table])
 
 
 @lru_cache(maxsize=1)
-def _shared_weight_table() -> FloatArray:
-    """Sum over k of h(u - k) h(u + l - k) for u = 0 to 1 and l = 0 to 2 REACH, in steps of 1 / PHASES."""
+def _shared_weight_table() -> NDArray[np.complex128]:
+    """`_shared_weight` for lags of -2 REACH to 2 REACH in steps of 1 / PHASES."""
     reach = 4 * REACH
     impulse = np.zeros(2 * reach + 1)
     impulse[reach] = 1
     cardinal = ndimage.spline_filter1d(impulse, ORDER, mode="mirror")
     fine = np.arange(2 * reach * PHASES + 1) / PHASES
     kernel = ndimage.map_coordinates(cardinal, fine[None], order=ORDER, prefilter=False, mode="mirror")
-    u = np.arange(PHASES + 1)[:, None, None]
-    distance = np.arange(2 * REACH * PHASES + 1)[:, None]
-    centre = (reach - np.arange(-REACH, REACH + 1)) * PHASES
-    return np.asarray((kernel[u + centre] * kernel[u + distance + centre]).sum(-1))
+    pixel = (reach - np.arange(-REACH, REACH + 1)) * PHASES
+    phase = np.arange(PHASES)
+    lag = np.arange(-2 * REACH * PHASES, 2 * REACH * PHASES + 1)
+    near = kernel[phase[:, None] + pixel]
+    shared = np.stack([kernel[lag[:, None] + p + pixel] @ taps for p, taps in zip(phase, near, strict=True)])
+    harmonic = np.arange(-HARMONICS, HARMONICS + 1)
+    return np.asarray(np.exp(-2j * np.pi * np.outer(harmonic, phase) / PHASES) @ shared / PHASES)
 
 
 def _shifted(frame: Frame, shape: tuple[int, int], shift: tuple[int, int]) -> Frame:
