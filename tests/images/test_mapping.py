@@ -150,7 +150,5 @@ def test_mapping_a_large_image_costs_little() -> None:
 @pytest.mark.real_data
 def test_real_tpv_frames_of_one_grid_map_onto_themselves(real_data: Path) -> None:
     folder = real_data / "images" / "decam_pair"
-    one, two = (
-        WCS(fits.getheader(folder / f"DEC-{name}.mini.fits.gz")) for name in ("OBS04a", "OBS18a")
-    )
+    one, two = (WCS(fits.getheader(folder / f"DEC-{name}.mini.fits.gz")) for name in ("OBS04a", "OBS18a"))
     assert Mapping.from_wcs(one, two, (256, 256)).integer_shift(1e-6) == (0, 0)

@@ -56,7 +56,7 @@ def similarity(angle: float, scale: float, flip: bool, dx: float, dy: float, sid
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
     middle = np.full(2, side / 2)
-    return np.column_stack([turn, middle + [dx, dy] - turn @ middle])
+    return np.column_stack([turn, middle + np.array([dx, dy]) - turn @ middle])
 
 
 def corner_error(found: np.ndarray, true: np.ndarray, side: float = 512) -> float:

@@ -20,7 +20,7 @@ def about(centre: float, angle: float, scale: float = 1.0, flip: bool = False) -
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[c, -s], [s, c]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
     middle = np.array([centre, centre])
-    return np.column_stack([turn, middle + [0.3, -0.4] - turn @ middle])
+    return np.column_stack([turn, middle + np.array([0.3, -0.4]) - turn @ middle])
 
 
 def gaussian(x: np.ndarray, y: np.ndarray, x0: float, y0: float, sigma: float) -> np.ndarray:
@@ -136,7 +136,8 @@ def test_fast_interpolation_is_that_of_scipy(turn: float, dx: float, dy: float, 
     row, column = np.mgrid[:150, :320]
     rng = np.random.default_rng(2)
     data = sum(
-        gaussian(column, row, x, y, 1.3) for x, y in zip(rng.uniform(0, 320, 40), rng.uniform(0, 150, 40), strict=True)
+        gaussian(column, row, x, y, 1.3)
+        for x, y in zip(rng.uniform(0, 320, 40), rng.uniform(0, 150, 40), strict=True)
     )
     matrix = np.array([[scale, -turn, dx], [turn, scale, dy]])
     mapping = Mapping.from_affine(matrix, data.shape)
@@ -186,7 +187,9 @@ def test_flags_travel_with_their_pixels_and_reach_one_further() -> None:
     mask = np.zeros((64, 64), np.uint16)
     mask[20, 30] = Flag.SATURATED
     mask[40, 10] = Flag.BAD
-    result = resample(Frame(np.ones((64, 64)), mask=mask), Mapping.from_affine([[1, 0, 2.4], [0, 1, 0.2]], (64, 64)))
+    result = resample(
+        Frame(np.ones((64, 64)), mask=mask), Mapping.from_affine([[1, 0, 2.4], [0, 1, 0.2]], (64, 64))
+    )
     rows, columns = np.nonzero(result.mask & Flag.SATURATED)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (19, 21, 27, 29)
     assert (result.mask & Flag.BAD).astype(bool).sum() == 9
@@ -213,7 +216,8 @@ def test_variance_stays_positive_beside_a_bright_star() -> None:
     row, column = np.mgrid[:64, :64]
     variance = 10 + 1e6 * gaussian(column, row, 32, 32, 0.7)
     result = resample(
-        Frame(np.zeros((64, 64)), variance=variance), Mapping.from_affine([[1, 0, 0.5], [0, 1, 0.5]], (64, 64))
+        Frame(np.zeros((64, 64)), variance=variance),
+        Mapping.from_affine([[1, 0, 0.5], [0, 1, 0.5]], (64, 64)),
     )
     assert result.variance is not None
     assert (result.variance[result.good] >= 9.99).all()
