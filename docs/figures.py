@@ -1,11 +1,10 @@
-"""The figures of this site and of the README: ``python docs/figures.py [REAL_DATA]``.
+"""The figures of this site and of the README: ``python docs/figures.py``.
 
 Run by hand when what they show has changed; their results are committed in ``_static``.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
