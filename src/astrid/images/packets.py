@@ -121,6 +121,7 @@ def read_packets(path: str | Path) -> tuple[Table, dict[str, NDArray[Any]]]:
     """
     import fastavro
     from astropy.table import MaskedColumn, Table
+    from fastavro.schema import SchemaParseException
 
     try:
         with Path(path).open("rb") as file:
@@ -129,7 +130,7 @@ def read_packets(path: str | Path) -> tuple[Table, dict[str, NDArray[Any]]]:
             packets: list[Any] = [record for record in reader if isinstance(record, dict)]
     except FileNotFoundError as error:
         raise PacketError(f"{path}: there is no such file; give the path of an alerts.avro") from error
-    except _BROKEN as error:
+    except (*_BROKEN, SchemaParseException) as error:
         raise PacketError(
             f"{path}: not a readable Avro file ({type(error).__name__}: {error}); "
             "give the alerts.avro of a run"
