@@ -35,7 +35,7 @@ FAINTEST_SNR, LARGEST_ELONGATION = 10.0, 2.0
 FEWEST_PAIRS, FEW_PAIRS = 3, 10
 # With so many stars in both images a WCS that brings few of them together is wrong.
 MANY_STARS = 12
-BRIGHT_SNR = 50.0
+BEST_PART = 4  # the stated rms is that of the best-measured quarter of the stars
 # px: a displacement below this is within the error of interpolating the mapping.
 NEGLIGIBLE = 0.01
 
@@ -52,8 +52,8 @@ class Alignment:
         Science pixel to pixel of the original reference.
     rms_px : float, science px
         Robust rms per axis (1.48 times the median absolute value) of the distance between
-        bright matched stars after alignment, each left out of the fit that predicts it;
-        NaN if no stars were matched.
+        matched stars after alignment, each left out of the fit that predicts it, for the
+        quarter of them with the best centroids (ten at least); NaN if none were matched.
     n_stars : int
         Stars that took part in the fit.
     method : str
@@ -194,10 +194,9 @@ def refine(
         )
         dx, dy = fit(science.x, science.y)
         radius = float(np.clip(5 * fit.scatter, 1.0, 3.0))
-    # The best ten or all bright ones: faint stars measure their own noise, not the alignment.
-    limit = np.sort(sigma)[min(10, len(i)) - 1]
-    bright = ((science.snr[i] > BRIGHT_SNR) & (reference.snr[j] > BRIGHT_SNR)) | (sigma <= limit)
-    rms = 1.4826 * float(np.median(np.abs(fit.left_out[bright]))) / np.sqrt(mapping.jacobian())
+    # Faint stars measure their own noise, not the alignment.
+    best = sigma <= np.sort(sigma)[max(len(i) // BEST_PART, min(10, len(i))) - 1]
+    rms = 1.4826 * float(np.median(np.abs(fit.left_out[best]))) / np.sqrt(mapping.jacobian())
     if whole and np.hypot(dx, dy).max() < NEGLIGIBLE:
         return Refinement(mapping, rms, len(i), -1)
     return Refinement(mapping.displaced(fit), rms, len(i), fit.order)
