@@ -1,7 +1,8 @@
 """Pages made from the code and from the committed results, so that they cannot be out of date.
 
 The command line reference, the tables of benchmark results and the API summary;
-everything else in this folder is written by hand.
+everything else in this folder is written by hand. ``python docs/pages.py`` puts the
+figures of the last full run into the README.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 INCLUDED = ("commands.md", "benchmarks.md", "columns.md", "flags.md", "profiles.md", "packets.md")
 """Generated pages that are parts of pages written by hand."""
 
+_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_SAME_PAIR = "same pair"
 _API_INTRODUCTION = """# Python
 
 The functions behind the commands: numpy arrays and astropy objects in and out. A room is loaded when it is
@@ -124,10 +127,49 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "|---|--:|---|---|---|--:|--:|"
     for row in rows:
         met = {True: "yes", False: "**missed**", None: ""}[row["ok"]]
-        value = "–" if row["value"] is None else f"{row['value']:.4g} {row['unit'] or ''}".strip()
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}"
-        cells = (row["name"], value, row["goal"] or "", met, row["peer"] or "", ratio, row["n"] or "")
+        cells = (row["name"], _value(row), row["goal"] or "", met, row["peer"] or "", ratio, row["n"] or "")
         yield "| " + " | ".join(_cell(str(cell)) for cell in cells) + " |"
+
+
+def readme_figures() -> str:
+    """The figures that the README shows: our goals, and our peers on the same pair."""
+    file = REPOSITORY / "benchmarks" / "results" / "difference.json"
+    if not file.exists():
+        return "No full run has been committed yet.\n"
+    report = json.loads(file.read_text(encoding="utf-8"))
+    shared = [row for row in report["rows"] if _SAME_PAIR in row["name"]]
+    goals = [row for row in report["rows"] if row["goal"] and row not in shared]
+    lines = [f"On {report['cpu']}, {report['date'][:10]}.", ""]
+    lines += ["| measured | value | goal | met | data |", "|---|--:|---|---|---|"]
+    for row in goals:
+        met = "yes" if row["ok"] else "**missed**"
+        lines.append(f"| {_cell(row['name'])} | {_value(row)} | {row['goal']} | {met} | {row['data']} |")
+    peers = list(dict.fromkeys(row["peer"].rsplit(":", 1)[0] for row in shared))
+    if peers:
+        lines += [
+            "",
+            f"| one simulated pair | AstrID | {' | '.join(peers)} |",
+            "|---|" + "--:|" * (len(peers) + 1),
+        ]
+    for name in dict.fromkeys(row["name"] for row in shared):
+        rows = {row["peer"].rsplit(":", 1)[0]: row for row in shared if row["name"] == name}
+        figures = [rows[peer]["peer"].rsplit(":", 1)[1].strip() if peer in rows else "–" for peer in peers]
+        what = name.split(_SAME_PAIR, 1)[1].strip(" :")
+        lines.append(f"| {what} | {_value(next(iter(rows.values())))} | {' | '.join(figures)} |")
+    return "\n".join([*lines, ""])
+
+
+def write_readme() -> None:
+    """Put `readme_figures` between the two marks of the README."""
+    readme = REPOSITORY / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    readme.write_text(f"{before}{_BEGIN}\n{readme_figures()}{_END}{after}", encoding="utf-8")
+
+
+def _value(row: dict[str, Any]) -> str:
+    return "–" if row["value"] is None else f"{row['value']:.4g} {row['unit'] or ''}".strip()
 
 
 def columns() -> str:
@@ -218,3 +260,7 @@ def api() -> str:
 
 def _summary(module: Any) -> str:
     return (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
+
+
+if __name__ == "__main__":
+    write_readme()
