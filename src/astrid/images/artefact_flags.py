@@ -16,21 +16,23 @@ from astrid.images.shapes import Shapes
 __all__ = ["FLAGS", "edge_distance", "flags_of", "masked_fraction"]
 
 FLAGS: dict[str, str] = {
-    "edge": "within 1.5 FWHM of an edge or of pixels without data",
+    "edge": "within 2.5 FWHM of an edge or of pixels without data",
     "masked": "more than a tenth of the pixels within one FWHM are flagged",
     "saturated": "a saturated pixel lies within 2 FWHM",
     "bright_star": "in the halo of a saturated star",
     "spike": "elongated along a row, a column or a ray of a saturated star",
     "cosmic_ray": "sharper than any point source can be",
+    "star_residual": "on a star, and not shaped like a point source or a few per cent of the star only",
     "dipole": "an opposite lobe beside it, as a misplaced star leaves",
     "elongated": "a line, not a point: a trail, a moving object or a blend",
 }
 
 _NO_DATA = np.uint16(Flag.NO_DATA | Flag.EDGE)
 _MASKED = 0.1
-_SHARP = 0.6
+_SHARP = 0.5
 _DIPOLE = 0.5
 _ELONGATED = 1.7
+_SHARE = 0.03
 _SPIKE_REACH = 25.0  # FWHM
 
 
@@ -95,6 +97,8 @@ def flags_of(
     edge: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
+    star_distance: NDArray[np.float64],
+    star_share: NDArray[np.float64],
     mask: NDArray[np.uint16],
     fwhm: float,
 ) -> NDArray[np.str_]:
@@ -103,8 +107,11 @@ def flags_of(
     Parameters
     ----------
     shape : Shapes
-    snr, masked, edge, x, y : (n,) float64 ndarray
-        Significance, masked fraction, edge distance (px) and position (px).
+    snr, masked, edge, x, y, star_distance : (n,) float64 ndarray
+        Significance, masked fraction, edge distance (px), position (px) and distance (px)
+        to the nearest star, NaN if there is none.
+    star_share : (n,) float64 ndarray
+        Size of the change relative to that star's flux.
     mask : (ny, nx) uint16 ndarray
     fwhm : float, px
 
@@ -118,13 +125,17 @@ def flags_of(
     distance, halo, direction = _saturated_stars(mask, x, y, fwhm)
     # The major axis points at the star, or lies along its rows or columns.
     along = np.abs(np.cos(shape.angle - direction)) > 0.95
+    # Sharper than a point source by so much beyond what pixel noise does.
+    sharp = shape.sharpness - 1 - 3 * shape.sharpness_err
     found = {
-        "edge": edge < 1.5 * fwhm,
+        "edge": edge < 2.5 * fwhm,
         "masked": masked > _MASKED,
         "saturated": distance < 2 * fwhm,
         "bright_star": distance < halo,
         "spike": elongated & along & (distance < _SPIKE_REACH * fwhm),
-        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 4 * shape.sharpness_err),
+        "cosmic_ray": sharp > _SHARP,
+        "star_residual": (star_distance < 0.8 * fwhm)
+        & ((shape.dipole > _DIPOLE / 2) & (shape.depth > 2) | (sharp > 0.2) | (star_share < _SHARE)),
         "dipole": (shape.dipole > _DIPOLE) & (shape.depth > 3.5),
         "elongated": elongated,
     }

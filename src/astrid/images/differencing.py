@@ -21,7 +21,7 @@ from astrid.images.alignment import align
 from astrid.images.background import subtract_background
 from astrid.images.cutouts import triplets
 from astrid.images.detection import detect
-from astrid.images.filling import fill_masked
+from astrid.images.filling import fill_masked, flag_dead_borders
 from astrid.images.flux_ratio import FluxRatio, measure_flux_ratio
 from astrid.images.frame import Flag, Frame
 from astrid.images.kernel import FittedKernel, fit_kernel
@@ -52,7 +52,7 @@ Method = Literal["auto", "zogy", "kernel"]
 _ZOGY_STARS = 12  # fewer stars cannot tell a PSF from its noise
 _ZOGY_QUALITY = 0.03
 _MOST_STARS = 1000
-_HALF_LIGHT_TO_FWHM = 0.85  # of a Moffat profile with beta near 3.5
+_CROWDED = 0.4  # share of the image within 1.5 FWHM of a source
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,9 @@ def difference(
     with clock("significance"):
         mask = science.mask | reference.mask
         fwhm = optics.science.fwhm
-        significance = corrected_significance(subtraction, stars.x, stars.y, fwhm=fwhm)
+        significance = corrected_significance(
+            subtraction, stars.x, stars.y, fwhm=fwhm, registered_by_kernel=optics.method == "kernel"
+        )
         width = robust_width(significance.image, source_free(subtraction, mask))
     with clock("detect and measure"):
         no_data = mask & np.uint16(Flag.NO_DATA) != 0
@@ -294,7 +296,7 @@ class _Stars:
 
 
 def _prepare(frame: Frame, config: DifferenceConfig) -> Frame:
-    frame, _ = subtract_background(frame, config.background_mesh)
+    frame, _ = subtract_background(flag_dead_borders(frame), config.background_mesh)
     return measure_noise(frame, config.background_mesh)
 
 
@@ -304,6 +306,12 @@ def _measure_psfs(
     """Measure both PSFs and choose the method by how well that went."""
     psfs, failures = [], []
     for frame, sources in (science, reference):
+        fwhm = _typical_fwhm(frame, sources)
+        crowding = len(sources) * np.pi * (1.5 * fwhm) ** 2 / frame.data.size
+        if crowding > _CROWDED and config.method != "zogy":
+            failures.append(f"{frame.name}: sources cover {min(crowding, 1):.0%} of the image, so no star is isolated")
+            psfs.append(moffat_psf(fwhm, frame.shape))
+            continue
         try:
             psfs.append(measure_psf(frame, sources))
             if psfs[-1].n_stars < _ZOGY_STARS:
@@ -316,7 +324,7 @@ def _measure_psfs(
             if config.method == "zogy":
                 raise
             failures.append(str(error))
-            psfs.append(moffat_psf(_typical_fwhm(frame, sources), frame.shape))
+            psfs.append(moffat_psf(fwhm, frame.shape))
     if config.method != "auto":
         return _Optics(psfs[0], psfs[1], config.method, "asked for", tuple(failures))
     if failures:
@@ -326,7 +334,7 @@ def _measure_psfs(
 
 
 def _typical_fwhm(frame: Frame, sources: Sources) -> float:
-    """FWHM from the half-light diameters of the most star-like sources."""
+    """Median FWHM of the most star-like sources."""
     stars = sources[stars_of(sources, snr=10)]
     if not len(stars):
         stars = sources[sources.fwhm > 1]
@@ -334,7 +342,7 @@ def _typical_fwhm(frame: Frame, sources: Sources) -> float:
         raise SubtractionError(
             f"{frame.name}: no source of {len(sources)} tells how wide a star is; use a deeper frame"
         )
-    return float(np.median(stars.fwhm)) * _HALF_LIGHT_TO_FWHM
+    return float(np.median(stars.fwhm))
 
 
 def _common_stars(

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from astrid.images.frame import Flag, Frame
 
-__all__ = ["fill_masked"]
+__all__ = ["fill_masked", "flag_dead_borders"]
 
 
 def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
@@ -37,6 +37,31 @@ def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
     data[rows, columns] = _inpaint(frame.data[rows, columns], holes[rows, columns])
     mask = frame.mask | np.where(holes, np.uint16(Flag.FILLED), np.uint16(0))
     return frame.with_(data=data, mask=mask)
+
+
+def flag_dead_borders(frame: Frame) -> Frame:
+    """Flag rows and columns at the border that hold one value only: padding, not data.
+
+    Parameters
+    ----------
+    frame : Frame
+
+    Returns
+    -------
+    frame : Frame
+        With `Flag.NO_DATA` and `Flag.EDGE` on such lines.
+    """
+    dead = np.zeros(frame.shape, bool)
+    for lines, marks in ((frame.data, dead), (frame.data.T, dead.T)):
+        for order in (range(len(lines)), range(len(lines) - 1, -1, -1)):
+            for index in order:
+                line = lines[index]
+                if not (line == line[len(line) // 2]).all():
+                    break
+                marks[index] = True
+    if not dead.any():
+        return frame
+    return frame.with_(mask=frame.mask | np.where(dead, np.uint16(Flag.NO_DATA | Flag.EDGE), np.uint16(0)))
 
 
 def _bounding_box(where: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:

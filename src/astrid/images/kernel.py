@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import linalg, ndimage
 
 from astrid.errors import SubtractionError
 from astrid.images.frame import Frame
@@ -23,8 +23,9 @@ __all__ = ["FittedKernel", "fit_kernel"]
 _CELL = 32
 _MOST_CELLS = 160
 _FEWEST_CELLS = 4
-_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_STRENGTHS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _CLIP = 5.0
+_MISFIT = 0.05
 _ONE = np.ones((1, 1), np.float32)
 
 
@@ -124,23 +125,24 @@ def fit_kernel(
             f"kernel needs {_FEWEST_CELLS}; use deeper or larger frames"
         )
     if degree is None:
-        degree = 2 if len(cells) >= 100 else 1 if len(cells) >= 40 else 0
+        degree = 2 if len(cells) >= 100 and half <= 7 else 1 if len(cells) >= 40 else 0
     fit = _Fit(sharp, broad, cells, half, degree)
     fit.solve()
     fit.clip()
     fit.solve()
     # The fit correlates; a convolution runs the kernel backwards.
     coefficients = fit.kernel[:, ::-1, ::-1].copy()
-    kernel = FittedKernel(
-        coefficients, convolved, science.shape, psf, fit.background(science.shape), fit.chi2(), fit.strength, len(cells)
-    )
-    total = float(kernel.kernel_at(science.shape[1] / 2, science.shape[0] / 2).sum())
+    total = float(coefficients[0].sum())
     if not total > 0:
         raise SubtractionError(
             f"{science.name}: the fitted kernel has the sum {total:.3g}, so the frames do not show the same "
             "stars; check that they belong together"
         )
-    return kernel
+    # The fit's sky belongs to the broad frame; seen from before the convolution it is weaker and opposite.
+    background = fit.background(science.shape) * np.float32(-1 / total if convolved == "science" else 1)
+    return FittedKernel(
+        coefficients, convolved, science.shape, psf, background, fit.chi2(), fit.strength, len(cells)
+    )
 
 
 def _choose_cells(sharp: Frame, broad: Frame, half: int) -> list[tuple[int, int]]:
@@ -193,6 +195,7 @@ class _Fit:
         centres = np.array(cells, float).reshape(-1, 2) + _CELL / 2
         u, v = scaled(centres[:, 1], centres[:, 0], sharp.shape)
         self.basis, self.sky = terms(u, v, degree), terms(u, v, 1)
+        self.prior = _prior(half)
         self.grams = [self._gram(cell, self._weight(cell)) for cell in cells]
         self.strength = _STRENGTHS[0]
         self.solution = np.zeros(self.n_terms * self.side**2 + 3)
@@ -214,26 +217,28 @@ class _Fit:
 
     def solve(self) -> None:
         """Fit with the prior that predicts every other cell best."""
-        everything = np.arange(len(self.cells))
-        halves = (everything[::2], everything[1::2])
+        index = np.arange(len(self.cells))
+        even, odd = self._system(index[::2]), self._system(index[1::2])
         losses = []
         for strength in _STRENGTHS:
             loss = 0.0
-            for known, held_out in (halves, halves[::-1]):
-                self.solution = self._solve(known, strength)
-                loss += sum(min(self._misfit(index), 25.0) for index in held_out)
+            for system, held_out in ((even, index[1::2]), (odd, index[::2])):
+                self.solution = self._solution(system, strength)
+                loss += sum(min(self._misfit(cell), 25.0) for cell in held_out)
             losses.append(loss)
         self.strength = _STRENGTHS[int(np.argmin(losses))]
-        self.solution = self._solve(everything, self.strength)
+        whole = tuple(one + other for one, other in zip(even, odd, strict=True))
+        self.solution = self._solution(whole, self.strength)
 
     def clip(self) -> None:
         """Leave out pixels far off the fit: transients, cosmic rays, saturated wings."""
         for index, cell in enumerate(self.cells):
             weight = self._weight(cell)
             patches, data = self._design(cell)
-            chi = np.abs(data - patches @ self._local(index)) * np.sqrt(weight)
-            scatter = max(1.0, 1.4826 * float(np.median(chi[weight > 0]))) if (weight > 0).any() else 1.0
-            weight[chi > _CLIP * scatter] = 0
+            model = patches @ self._local(index)
+            # A few per cent of a bright star is misfit, not an outlier: its pixels must stay.
+            error = np.sqrt(1 / np.maximum(weight, 1e-30) + np.square(_MISFIT * model))
+            weight[np.abs(data - model) > _CLIP * error] = 0
             self.grams[index] = self._gram(cell, weight)
 
     def _weight(self, cell: tuple[int, int]) -> NDArray[np.float32]:
@@ -271,26 +276,37 @@ class _Fit:
         gram, z = self.grams[index], self._local(index)
         return float((z @ gram.a @ z - 2 * gram.b @ z + gram.c) / max(gram.pixels, 1))
 
-    def _solve(self, chosen: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
-        inner = self.side**2
-        size = self.n_terms * inner
+    def _system(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Normal matrix and right side of the whole field from some of its cells."""
+        inner, n_terms = self.side**2, self.n_terms
+        size = n_terms * inner
+        a = np.stack([self.grams[index].a for index in chosen])
+        b = np.stack([self.grams[index].b for index in chosen])
+        phi, psi = self.basis[chosen], self.sky[chosen]
         normal, right = np.zeros((size + 3, size + 3)), np.zeros(size + 3)
-        scale = 0.0
-        for index in chosen:
-            a, b = self.grams[index].a, self.grams[index].b
-            phi, psi = self.basis[index], self.sky[index]
-            normal[:size, :size] += np.kron(np.outer(phi, phi), a[:inner, :inner])
-            mixed = np.kron(np.outer(phi, psi), a[:inner, inner:])
-            normal[:size, size:] += mixed
-            normal[size:, :size] += mixed.T
-            normal[size:, size:] += np.outer(psi, psi) * a[inner, inner]
-            right[:size] += np.kron(phi, b[:inner])
-            right[size:] += psi * b[inner]
-            scale += float(np.trace(a[:inner, :inner])) / inner
-        prior = np.kron(np.eye(self.n_terms), _prior(self.half)) * strength * scale
-        normal[:size, :size] += prior
-        normal[size:, size:] += 1e-9 * np.eye(3) * max(float(np.trace(normal[size:, size:])), 1e-30)
-        return np.asarray(np.linalg.solve(normal, right))
+        blocks = normal[:size, :size].reshape(n_terms, inner, n_terms, inner)
+        for one in range(n_terms):
+            for other in range(one + 1):
+                block = np.tensordot(phi[:, one] * phi[:, other], a[:, :inner, :inner], 1)
+                blocks[one, :, other] = blocks[other, :, one] = block
+        mixed = np.einsum("cp,cq,ci->piq", phi, psi, a[:, :inner, inner]).reshape(size, 3)
+        normal[:size, size:], normal[size:, :size] = mixed, mixed.T
+        normal[size:, size:] = np.einsum("cp,cq,c->pq", psi, psi, a[:, inner, inner])
+        right[:size] = np.einsum("cp,ci->pi", phi, b[:, :inner]).ravel()
+        right[size:] = psi.T @ b[:, inner]
+        return normal, right
+
+    def _solution(
+        self, system: tuple[NDArray[np.float64], ...], strength: float
+    ) -> NDArray[np.float64]:
+        normal, right = system[0].copy(), system[1]
+        inner = self.side**2
+        scale = float(np.trace(normal[:inner, :inner])) / inner
+        for term in range(self.n_terms):
+            block = slice(term * inner, (term + 1) * inner)
+            normal[block, block] += strength * scale * self.prior
+        normal[-3:, -3:] += 1e-9 * np.eye(3) * max(float(np.trace(normal[-3:, -3:])), 1e-30)
+        return np.asarray(linalg.solve(normal, right, assume_a="pos", overwrite_a=True))
 
 
 def _prior(half: int) -> NDArray[np.float64]:

@@ -116,6 +116,8 @@ def measure(
     star_distance, star = _nearest(stars, x, y)
     star_flux = stars.flux[star] / around.flux_ratio if len(stars) else np.full(len(x), np.nan)
     star_mag, _ = _magnitude(star_flux, star_flux, around.science.zero_point)
+    masked = masked_fraction(around.mask, row, column, around.fwhm)
+    edge = edge_distance(around.mask, x, y)
     columns: dict[str, NDArray[np.generic]] = {
         "id": np.arange(1, len(x) + 1, dtype=np.int64),
         "x": x,
@@ -132,13 +134,15 @@ def measure(
         "sharpness": shape.sharpness,
         "roundness": shape.roundness,
         "dipole": shape.dipole,
-        "masked_fraction": masked_fraction(around.mask, row, column, around.fwhm),
-        "edge_distance": edge_distance(around.mask, x, y),
+        "masked_fraction": masked,
+        "edge_distance": edge,
         "star_distance": star_distance,
         "star_mag": star_mag,
         "galaxy_offset": _nearest(galaxies, x, y)[0],
     }
-    columns["flags"] = flags_of(shape, snr, columns["masked_fraction"], columns["edge_distance"], x, y, around.mask, around.fwhm)
+    columns["flags"] = flags_of(
+        shape, snr, masked, edge, x, y, star_distance, np.abs(flux) / star_flux, around.mask, around.fwhm
+    )
     table = Table()
     for name, (unit, description) in COLUMNS.items():
         values = columns[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from astrid.errors import FrameError
 from astrid.images.background import source_mask
@@ -19,10 +19,13 @@ __all__ = ["measure_noise", "noise_correlation", "robust_sigma"]
 
 # The standard deviation of a Gaussian cut at +-3 sigma, as sep's clipping leaves it.
 _CLIPPED_SIGMA = 0.98658
-_LARGEST_LAG = 4
+_LARGEST_LAG = 8
 # Correlations below this are what faint unmasked sources leave in any real sky.
 _WHITE = 0.03
-_SAMPLE = 1 << 20
+# What looks empty between so many sources is fainter sources, whose light is correlated but no noise.
+_CROWDED = 0.5
+_SAMPLE = 1 << 19
+_CORRELATION_SIDE = 768
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
@@ -46,7 +49,9 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
 
     The variance of the sky is measured on the image in mesh cells; sources add
     their photon noise by the gain. A variance plane that came with the frame is
-    kept in shape and scaled to the scatter that the sky really shows.
+    kept in shape and scaled to the scatter that the sky really shows. Where sources
+    leave less than half of the sky empty, the noise is taken from second
+    differences of the fainter half of the pixels and assumed white.
 
     Parameters
     ----------
@@ -62,47 +67,65 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     Raises
     ------
     FrameError
-        No gain and no variance, or too little sky.
+        No gain and no variance, or no noise at all.
+
+    References
+    ----------
+    Second differences: Immerkaer 1996, CVIU 64, 300.
     """
+    if frame.variance is None and frame.gain is None:
+        raise FrameError(f"{frame.name}: no gain, so photon noise is unknown; pass --gain e-/ADU")
     good = frame.mask == 0
     sky = sep.Background(frame.data, mask=~good, bw=mesh, bh=mesh)
-    sources = source_mask(frame.data, sky.globalrms)
-    empty = good & ~sources
-    if empty.sum() < 256:
-        raise FrameError(
-            f"{frame.name}: only {int(empty.sum())} pixels of {frame.data.size} show empty sky, so the noise "
-            "cannot be measured; give a variance plane or a frame that is not filled by sources"
-        )
+    lit = source_mask(frame.data, sky.globalrms)
+    empty = good & ~lit
+    crowded = empty.sum() < max(256, _CROWDED * good.sum())
     if frame.variance is not None:
         sigma = np.sqrt(frame.variance)
+    elif crowded:
+        sigma = np.full(frame.shape, _crowded_sigma(frame, good), np.float32)
     else:
-        if frame.gain is None:
-            raise FrameError(f"{frame.name}: no gain, so photon noise is unknown; pass --gain e-/ADU")
         masked = sep.Background(frame.data, mask=~empty, bw=mesh, bh=mesh)
         sigma = masked.rms(dtype=np.float32) / np.float32(_CLIPPED_SIGMA)
-        floor = 0.2 * float(np.median(sigma))
-        if floor <= 0:
-            raise FrameError(f"{frame.name}: the sky shows no noise at all; give a variance plane")
-        np.maximum(sigma, floor, out=sigma)
-    z = np.where(empty, frame.data / np.where(sigma > 0, sigma, 1), np.float32(0))
-    sample = z[empty]
-    sample = sample[:: max(1, sample.size // _SAMPLE)]
-    scale = robust_sigma(sample)
-    if not scale > 0:
+        np.maximum(sigma, 0.2 * float(np.median(sigma)), out=sigma)
+    if crowded:
+        scale, correlation = 1.0, None
+    else:
+        z = np.where(empty, frame.data / np.where(sigma > 0, sigma, 1), np.float32(0))
+        sample = z[empty]
+        scale = robust_sigma(sample[:: max(1, sample.size // _SAMPLE)])
+        correlation = noise_correlation(z / np.float32(scale), empty) if scale > 0 else None
+    if not scale * float(np.median(sigma)) > 0:
         raise FrameError(f"{frame.name}: the sky shows no noise at all; give a variance plane")
-    correlation = noise_correlation(z / np.float32(scale), empty)
     variance = np.square(sigma * np.float32(scale))
     if frame.variance is None:
-        # Photon noise from a smoothed image: single noisy pixels would bias their own variance.
         assert frame.gain is not None
+        # Photon noise from a smoothed image: single noisy pixels would bias their own variance.
         light = ndimage.uniform_filter(frame.data, 3, mode="nearest")
-        variance += np.where(sources, np.maximum(light, 0) / np.float32(frame.gain), np.float32(0))
+        variance += np.where(lit | crowded, np.maximum(light, 0) / np.float32(frame.gain), np.float32(0))
     elif abs(scale - 1) > 0.1:
         frame = frame.warn(
             f"{frame.name}: the sky scatters {scale:.2f} times what the variance plane says; "
             "the plane was scaled to the scatter"
         )
     return frame.with_(variance=variance.astype(np.float32, copy=False), noise_correlation=correlation)
+
+
+def _crowded_sigma(frame: Frame, good: NDArray[np.bool_]) -> float:
+    """Noise of the sky below the sources, from second differences of the fainter pixels."""
+    assert frame.gain is not None
+    kernel = np.array([1.0, -2.0, 1.0], np.float32)
+    second = ndimage.correlate1d(ndimage.correlate1d(frame.data, kernel, axis=0), kernel, axis=1)
+    whole = ndimage.minimum_filter(good.view(np.uint8), 3, mode="constant").view(np.bool_)
+    if whole.sum() < 256:
+        raise FrameError(
+            f"{frame.name}: only {int(whole.sum())} pixels are good, so the noise cannot be measured; "
+            "check the mask or give a variance plane"
+        )
+    faint = whole & (frame.data <= np.median(frame.data[whole]))
+    total = robust_sigma(second[faint]) / 6.0
+    light = max(float(np.median(frame.data[faint])), 0.0) / frame.gain
+    return float(np.sqrt(max(total**2 - light, 0.25 * total**2)))
 
 
 def noise_correlation(
@@ -123,26 +146,26 @@ def noise_correlation(
     correlation : (2 largest_lag + 1, 2 largest_lag + 1) float32 ndarray, or None
         1 in the middle; None when the noise is white within 3 %.
     """
-    ny, nx = (min(side, 1024) for side in z.shape)
-    y0, x0 = (z.shape[0] - ny) // 2, (z.shape[1] - nx) // 2
-    values = np.clip(z[y0 : y0 + ny, x0 : x0 + nx], -4, 4)
-    where = empty[y0 : y0 + ny, x0 : x0 + nx].astype(np.float32)
-    values = values - np.float32(values.sum() / max(where.sum(), 1)) * where
-    lag = min(largest_lag, ny - 1, nx - 1)
-    result = np.zeros((2 * lag + 1, 2 * lag + 1), np.float32)
-    power = float(np.vdot(values, values)) / max(float(where.sum()), 1.0)
-    for dy in range(lag + 1):
-        for dx in range(-lag, lag + 1):
-            if dy == 0 and dx < 0:
-                continue
-            here = (slice(0, ny - dy), slice(max(0, -dx), nx - max(0, dx)))
-            there = (slice(dy, ny), slice(max(0, dx), nx - max(0, -dx)))
-            pairs = float(np.vdot(where[here], where[there]))
-            value = float(np.vdot(values[here], values[there])) / max(pairs, 1.0) / power
-            result[lag + dy, lag + dx] = result[lag - dy, lag - dx] = value
-    pairs_error = 1 / np.sqrt(max(float(where.sum()), 1.0))
-    neighbours = [result[lag, lag + 1], result[lag + 1, lag]] if lag else [0.0]
-    if max(abs(float(value)) for value in neighbours) < max(_WHITE, 4 * pairs_error):
+    box = tuple(
+        slice((side - min(side, _CORRELATION_SIDE)) // 2, (side + min(side, _CORRELATION_SIDE)) // 2)
+        for side in z.shape
+    )
+    where = empty[box].astype(np.float32)
+    count = max(float(where.sum()), 1.0)
+    values = np.clip(z[box], -4, 4)
+    values -= np.float32(values.sum() / count) * where
+    lag = min(largest_lag, *(side - 1 for side in values.shape))
+    # All lags at once: the transform of the power spectrum, padded so that nothing wraps round.
+    shape = [fft.next_fast_len(side + lag, real=True) for side in values.shape]
+    products, pairs = (
+        fft.irfft2(np.square(np.abs(fft.rfft2(plane, s=shape))), s=shape) for plane in (values, where)
+    )
+    index = np.arange(-lag, lag + 1)
+    products, pairs = products[np.ix_(index, index)], pairs[np.ix_(index, index)]
+    result = products / np.maximum(pairs, 1.0)
+    result = (result / result[lag, lag]).astype(np.float32)
+    error = 1 / np.sqrt(count)
+    if lag == 0 or max(abs(float(result[lag, lag + 1])), abs(float(result[lag + 1, lag]))) < max(_WHITE, 4 * error):
         return None
-    result[np.abs(result) < 3 * pairs_error] = 0
+    result[np.abs(result) < 3 * error] = 0
     return result

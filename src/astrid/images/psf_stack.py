@@ -25,7 +25,7 @@ _FEWEST_STARS = 5
 _ITERATIONS = 3
 _CLIP = 5.0
 _FLOOR = 0.003  # systematic error of one star's pixel, relative to the peak: undetected neighbours, shapes
-_REACH = 3.4  # half side of a stamp in half-light diameters, which exceed the FWHM of a winged PSF
+_REACH = 4.0  # half side of a stamp in FWHM
 
 
 def measure_psf(frame: Frame, sources: Sources, *, degree: int | None = None) -> PSF:
@@ -154,7 +154,7 @@ class _Stack:
         self.flux = sources.flux[chosen]
         self.basis = terms(*scaled(sources.x[chosen], sources.y[chosen], frame.shape), degree).astype(np.float32)
         self.coefficients = np.zeros((self.basis.shape[1], grid.points, grid.points), np.float32)
-        self.coefficients[0] = moffat_psf(0.85 * fwhm, frame.shape, half=grid.half).coefficients[0]
+        self.coefficients[0] = moffat_psf(0.95 * fwhm, frame.shape, half=grid.half).coefficients[0]
         self.taper = taper(grid.reach, grid.oversampling, grid.half).astype(np.float32)
         self.keep = (self.weight[:, self.core] > 0).mean(axis=1) > 0.85
         self._need_stars()
@@ -321,7 +321,7 @@ class _Stack:
         """
         grids = np.tensordot(self.basis, self.coefficients, 1)
         offset = np.arange(-self.grid.reach, self.grid.reach + 1, dtype=np.float32) / self.grid.oversampling
-        width = 0.85 * self.fwhm
+        width = self.fwhm
         window = np.exp(-4 * np.log(2) * self.grid.radius() ** 2 / width**2).astype(np.float32)
         total = np.einsum("nij,ij->n", grids, window)
         # Twice: a Gaussian window of the same width halves the offset of a Gaussian.

@@ -17,9 +17,13 @@ from astrid.images.proper import Subtraction
 
 __all__ = ["Significance", "corrected_significance", "source_free"]
 
-_PRIOR_STARS = 5  # how many stars the prior counts for
+# What is assumed of PSF model and registration, and how many stars that assumption counts for.
+_PRIOR_STARS = 5
 _PRIOR_FLUX = 0.003
 _PRIOR_SHIFT = 0.01
+# Fewer stars tell more of their own motions and colours than of the registration.
+_FEWEST_STARS = 10
+_FEWEST_PIXELS = 1000
 # Variance that is left of a Gaussian when |z| > 3 is cut.
 _CUT_VARIANCE = 0.9733
 
@@ -47,7 +51,12 @@ class Significance:
 
 
 def corrected_significance(
-    subtraction: Subtraction, x: NDArray[np.float64], y: NDArray[np.float64], *, fwhm: float
+    subtraction: Subtraction,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    fwhm: float,
+    registered_by_kernel: bool = False,
 ) -> Significance:
     """Divide the score by all its noise: pixels, source photons, astrometry, PSF model.
 
@@ -61,6 +70,9 @@ def corrected_significance(
         Unsaturated stars.
     fwhm : float, px
         Of the science PSF.
+    registered_by_kernel : bool
+        A fitted kernel carries the registration with it; what is left on single stars
+        is their own motion and colour, and then no astrometric term is added.
 
     Returns
     -------
@@ -82,13 +94,11 @@ def corrected_significance(
     flank = [(0, reach), (0, -reach), (reach, 0), (-reach, 0)]
     rows = np.concatenate([row + dy for dy, _ in flank])
     columns = np.concatenate([column + dx for _, dx in flank])
-    slope2 = _slope_squared(signal, rows, columns)
-    shift_error2 = _excess(
-        subtraction.score[rows, columns],
-        variance[rows, columns] + flux_error2 * np.square(signal[rows, columns]),
-        slope2,
-        _PRIOR_SHIFT**2,
-    )
+    shift_error2 = 0.0
+    if not registered_by_kernel:
+        known = variance[rows, columns] + flux_error2 * np.square(signal[rows, columns])
+        slope2 = _slope_squared(signal, rows, columns)
+        shift_error2 = _excess(subtraction.score[rows, columns], known, slope2, _PRIOR_SHIFT**2)
     total = variance + np.float32(flux_error2) * np.square(signal)
     if shift_error2 > 0:
         gy, gx = np.empty_like(signal), np.empty_like(signal)
@@ -106,6 +116,8 @@ def corrected_significance(
 def source_free(subtraction: Subtraction, mask: NDArray[np.uint16], *, level: float = 3.0) -> NDArray[np.bool_]:
     """Pixels where the science image shows nothing and no flag is set, (ny, nx) bool.
 
+    All good pixels if that leaves fewer than a thousand, as in a crowded field.
+
     Parameters
     ----------
     subtraction : Subtraction
@@ -115,7 +127,9 @@ def source_free(subtraction: Subtraction, mask: NDArray[np.uint16], *, level: fl
     """
     lit = np.square(subtraction.science_score) > np.float32(level**2) * subtraction.variance
     near = ndimage.maximum_filter((lit | (mask != 0)).view(np.uint8), 9, mode="nearest")
-    return near == 0
+    empty = near == 0
+    # A crowded field has no empty sky; then every good pixel has to do.
+    return empty if empty.sum() >= _FEWEST_PIXELS else mask == 0
 
 
 def _slope_squared(
@@ -131,6 +145,8 @@ def _excess(
 ) -> float:
     """Maximum-likelihood e in <score^2> = variance + e power, with |z| > 3 cut and a weak prior."""
     usable = (variance > 0) & (power > 0)
+    if usable.sum() < _FEWEST_STARS:
+        return prior
     ratio = (score[usable].astype(float)) ** 2 / power[usable]
     noise = variance[usable].astype(float) / power[usable]
     excess = prior
@@ -148,6 +164,19 @@ def _excess(
 
 
 def robust_width(significance: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
-    """Robust sigma of S_corr where nothing is, from at most a million pixels."""
+    """Robust sigma of S_corr where nothing is, from at most a million pixels.
+
+    Parameters
+    ----------
+    significance : (ny, nx) float32 ndarray
+    where : (ny, nx) bool ndarray
+
+    Returns
+    -------
+    sigma : float
+        NaN if there is no such pixel.
+    """
     values = significance[where]
+    if values.size < 2:
+        return float("nan")
     return robust_sigma(values[:: max(1, values.size // 1_000_000)])

@@ -1,7 +1,7 @@
 """The sources of one image: positions, fluxes and shapes, and which of them are stars.
 
-Detection and the C measurements are those of ``sep``; this module chooses what to
-measure and which sources may be trusted. Transients are found in `detection`, not here.
+Peaks stand out against their surroundings, not against the sky, so that crowded fields
+and the wings of bright stars work alike. Transients are found in `detection`, not here.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from dataclasses import dataclass, fields
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy import ndimage
 
 from astrid.errors import FrameError
 from astrid.images.frame import Flag, Frame
 
 __all__ = ["Sources", "find_sources", "stars_of"]
 
-_CORE = 1  # half side, px, of the box in which a mask bit counts as "in the core"
+_FWHM_TO_SIGMA = 2.3548
+_FIRST_SIGMA = 1.3  # px, of the smoothing before the width of the stars is known
+_WIDER = 1.6  # width of the surroundings in units of the smoothing
+_MOST_SOURCES = 20_000
+_CORE_LEVEL = 0.45  # of the peak: pixels above it tell the width
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +34,14 @@ class Sources:
     x, y : float64, px
         Windowed centroid, 0-based.
     flux : float64, ADU
-        Isophotal.
+        Within a circle of one FWHM in radius.
     snr : float64
     fwhm : float64, px
-        Twice the half-light radius, which is the FWHM of a Gaussian.
+        Of the Gaussian that fits the core, geometric mean of the axes.
     elongation : float64
         Ratio of the axes, 1 or more.
+    spread : float64
+        Flux within two FWHM in radius over flux within one: large for galaxies and blends.
     peak : float64, ADU
         Highest pixel.
     flags : uint16
@@ -48,6 +54,7 @@ class Sources:
     snr: NDArray[np.float64]
     fwhm: NDArray[np.float64]
     elongation: NDArray[np.float64]
+    spread: NDArray[np.float64]
     peak: NDArray[np.float64]
     flags: NDArray[np.uint16]
 
@@ -61,12 +68,14 @@ class Sources:
 def find_sources(frame: Frame, *, threshold: float = 5.0) -> Sources:
     """Find the sources of a frame.
 
+    A source is a peak of the image smoothed to the width of its stars, less its
+    surroundings, in units of the noise of that difference.
+
     Parameters
     ----------
     frame : Frame
         Background-subtracted, with its variance.
     threshold : float
-        Detection threshold in units of the noise after smoothing by sep's kernel.
 
     Returns
     -------
@@ -75,59 +84,110 @@ def find_sources(frame: Frame, *, threshold: float = 5.0) -> Sources:
     Raises
     ------
     FrameError
-        The frame has no variance, or is too crowded to be taken apart.
+        The frame has no variance.
 
     References
     ----------
-    Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
+    Stetson 1987, PASP 99, 191 (a kernel without a mean); windowed centroids by ``sep``,
+    Bertin & Arnouts 1996, A&AS 117, 393, Barbary 2016, JOSS 1, 58.
     """
     if frame.variance is None:
         raise FrameError(f"{frame.name}: measure_noise comes before find_sources; the frame has no variance")
+    sources = _find(frame, threshold, _FIRST_SIGMA)
+    stars = sources[(sources.flags == 0) & (sources.snr > 2 * threshold)][:300]
+    if len(stars) >= 3:
+        sigma = float(np.clip(np.percentile(stars.fwhm, 40) / _FWHM_TO_SIGMA, 0.8, 6.0))
+        if not 1 / 1.5 < sigma / _FIRST_SIGMA < 1.5:
+            sources = _find(frame, threshold, sigma)
+    return sources
+
+
+def _find(frame: Frame, threshold: float, sigma: float) -> Sources:
+    """Find sources whose stars have about the width `sigma`, px."""
+    assert frame.variance is not None
     # Saturated cores stay in: a bright star is a source, and what lies near it must be known.
     hidden = (frame.mask & ~np.uint16(Flag.SATURATED)) != 0
-    noise = np.sqrt(np.where(frame.variance > 0, frame.variance, np.inf)).astype(np.float32)
-    noise[~np.isfinite(noise)] = np.float32(1e30)
-    # 2.5 sigma for each of 5 connected, smoothed pixels is about 5 sigma for the source.
-    try:
-        table = sep.extract(
-            frame.data, threshold / 2, err=noise, mask=hidden, minarea=5, filter_type="matched", clean=True
-        )
-    except Exception as error:  # sep raises a bare Exception when its buffers overflow
-        raise FrameError(
-            f"{frame.name}: sources cannot be taken apart ({error}); check that the sky is flat"
-        ) from error
-    x, y = np.asarray(table["x"], float), np.asarray(table["y"], float)
-    radius, _ = sep.flux_radius(frame.data, x, y, 6 * np.maximum(table["a"], 1.0), 0.5, mask=hidden, subpix=5)
-    fwhm = 2 * np.asarray(radius, float)
-    typical = float(np.median(fwhm[fwhm > 0])) if (fwhm > 0).any() else 2.0
-    xw, yw, trouble = sep.winpos(frame.data, x, y, np.full(len(x), typical / 2.3548), mask=hidden)
-    moved = (trouble == 0) & np.isfinite(xw) & np.isfinite(yw) & (np.hypot(xw - x, yw - y) < typical)
+    data = np.where(hidden, np.float32(0), frame.data) if hidden.any() else frame.data
+    narrow = ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
+    contrast = narrow - ndimage.gaussian_filter(narrow, sigma * _WIDER, truncate=2.5, mode="nearest")
+    # White noise through the difference of the two Gaussians (of variances s^2 and s^2 (1 + w^2)).
+    wide2 = 1 + _WIDER**2
+    gain = np.sqrt((1 + 1 / wide2 - 4 / (1 + wide2)) / (4 * np.pi)) / sigma
+    least = np.float32(threshold * gain) * np.sqrt(frame.variance)
+    peak = (contrast == ndimage.maximum_filter(contrast, max(3, 2 * round(sigma) + 1))) & (contrast > least)
+    peak &= ~hidden & (narrow > 0)
+    row, column = np.nonzero(peak)
+    strongest = np.argsort(-contrast[row, column], kind="stable")[:_MOST_SOURCES]
+    row, column = row[strongest], column[strongest]
+    fwhm, elongation, x, y = _cores(narrow, contrast, row, column, sigma)
+    fwhm = np.sqrt(np.maximum(fwhm**2 - (_FWHM_TO_SIGMA * sigma) ** 2, 0.25))
+    typical = float(np.median(fwhm)) if len(fwhm) else 2.0
+    xw, yw, trouble = sep.winpos(data, x, y, np.full(len(x), max(typical, 1.5) / _FWHM_TO_SIGMA))
+    moved = (trouble == 0) & np.isfinite(xw) & np.isfinite(yw) & (np.hypot(xw - x, yw - y) < 0.5 * typical)
     x, y = np.where(moved, xw, x), np.where(moved, yw, y)
-    row = np.clip(np.rint(y).astype(int), 0, frame.shape[0] - 1)
-    column = np.clip(np.rint(x).astype(int), 0, frame.shape[1] - 1)
-    flux = np.asarray(table["flux"], float)
-    area = np.maximum(np.asarray(table["npix"], float), 1.0)
-    snr = flux / np.sqrt(area * frame.variance[row, column].clip(1e-30))
-    flags = np.zeros(len(x), np.uint16)
-    for dy in range(-_CORE, _CORE + 1):
-        for dx in range(-_CORE, _CORE + 1):
-            rows = np.clip(row + dy, 0, frame.shape[0] - 1)
-            flags |= frame.mask[rows, np.clip(column + dx, 0, frame.shape[1] - 1)]
-    near_edge = (
-        (x < typical) | (y < typical) | (x > frame.shape[1] - 1 - typical) | (y > frame.shape[0] - 1 - typical)
-    )
+    radius = max(typical, 1.5)
+    noise = np.sqrt(np.maximum(frame.variance[row, column], 1e-30)).astype(float)
+    flux, _, _ = sep.sum_circle(data, x, y, radius, subpix=5)
+    wide, _, _ = sep.sum_circle(data, x, y, 2 * radius, subpix=1)
+    spread = wide / np.maximum(flux, 1e-30)
+    snr = flux / (noise * np.sqrt(np.pi) * radius)
+    flags = _core_flags(frame.mask, row, column)
+    near_edge = (x < radius) | (y < radius) | (x > frame.shape[1] - 1 - radius) | (y > frame.shape[0] - 1 - radius)
     flags |= np.where(near_edge, np.uint16(Flag.EDGE), np.uint16(0))
-    kept = flux > 0
-    elongation = np.asarray(table["a"] / np.maximum(table["b"], 1e-6), float)
-    sources = Sources(x, y, flux, snr, fwhm, elongation, np.asarray(table["peak"], float), flags)[kept]
+    sources = Sources(x, y, flux, snr, fwhm, elongation, spread, frame.data[row, column].astype(float), flags)
+    sources = sources[flux > 0]
     return sources[np.argsort(-sources.flux, kind="stable")]
+
+
+def _cores(
+    smooth: NDArray[np.float32],
+    contrast: NDArray[np.float32],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    sigma: float,
+) -> tuple[NDArray[np.float64], ...]:
+    """FWHM, elongation and centre of the Gaussian through the upper part of each smoothed peak."""
+    half = max(2, int(np.ceil(1.6 * sigma)))
+    offset = np.arange(-half, half + 1)
+    v, u = (plane.ravel().astype(float) for plane in np.meshgrid(offset, offset, indexing="ij"))
+    rows = np.clip(row[:, None] + v.astype(int), 0, smooth.shape[0] - 1)
+    columns = np.clip(column[:, None] + u.astype(int), 0, smooth.shape[1] - 1)
+    # What the peak stands on (neighbours, a galaxy) is taken off before the logarithm.
+    pedestal = np.maximum(smooth[row, column] - 2.2 * contrast[row, column], 0)[:, None]
+    value = smooth[rows, columns].astype(float) - pedestal
+    value /= np.maximum(value[:, len(u) // 2], 1e-30)[:, None]
+    inside = (value > _CORE_LEVEL) & (u**2 + v**2 <= (1.6 * sigma + 0.5) ** 2)
+    weight = np.where(inside, value**2, 0)
+    design = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=1)
+    normal = np.einsum("np,pi,pj->nij", weight, design, design, optimize=True)
+    right = np.einsum("np,pi->ni", weight * np.log(np.maximum(value, 1e-3)), design)
+    normal += 1e-6 * np.eye(6)
+    _, bx, by, xx, xy, yy = np.linalg.solve(normal, right[..., None])[..., 0].T
+    # log I = -(a u^2 + 2 b u v + c v^2) / 2: the eigenvalues of this form are 1 / sigma^2.
+    a, b, c = -2 * xx, -xy, -2 * yy
+    mean, root = (a + c) / 2, np.hypot((a - c) / 2, b)
+    large, small = np.maximum(mean + root, 1e-6), np.maximum(mean - root, 1e-3)
+    determinant = np.maximum(a * c - b * b, 1e-9)
+    dx, dy = (c * bx - b * by) / determinant, (a * by - b * bx) / determinant
+    far = np.hypot(dx, dy) > 1.5
+    x, y = column + np.where(far, 0, dx), row + np.where(far, 0, dy)
+    return _FWHM_TO_SIGMA / np.sqrt(np.sqrt(large * small)), np.sqrt(large / small), x, y
+
+
+def _core_flags(mask: NDArray[np.uint16], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Bits set anywhere in the 3 x 3 pixels about each peak."""
+    flags = np.zeros(len(row), np.uint16)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            rows = np.clip(row + dy, 0, mask.shape[0] - 1)
+            flags |= mask[rows, np.clip(column + dx, 0, mask.shape[1] - 1)]
+    return flags
 
 
 def stars_of(sources: Sources, *, snr: float = 20.0) -> NDArray[np.bool_]:
     """Choose the sources that look like unsaturated single stars.
 
-    The stellar locus is the densest place in half-light diameter among bright
-    sources; stars lie within 20 % of it and are no more than 1.4 times as
+    The stellar locus is the densest place in width among bright sources; stars lie within 20 % of it and are no more than 1.4 times as
     elongated as it is typical.
 
     Parameters
@@ -143,37 +203,22 @@ def stars_of(sources: Sources, *, snr: float = 20.0) -> NDArray[np.bool_]:
     clean = (sources.flags == 0) & (sources.snr > snr) & (sources.fwhm > 1.0)
     if clean.sum() < 3:
         return clean
-    sizes = np.sort(sources.fwhm[clean])
-    # Half-sample mode: the shortest interval that holds half of the sizes, again and again.
-    while len(sizes) > 4:
-        half = (len(sizes) + 1) // 2
-        widths = sizes[half - 1 :] - sizes[: len(sizes) - half + 1]
+    locus, shape = _mode(sources.fwhm[clean]), float(np.median(sources.elongation[clean]))
+    round_ = (np.abs(sources.fwhm - locus) < 0.2 * locus) & (sources.elongation < 1.4 * max(shape, 1.0))
+    stars = clean & round_
+    if stars.sum() < 3:
+        return stars
+    # A bright galaxy has a core as narrow as a star's, but not as little around it.
+    compact = _mode(sources.spread[stars])
+    return stars & (sources.spread < 1.3 * compact)
+
+
+def _mode(values: NDArray[np.float64]) -> float:
+    """Half-sample mode: the shortest interval that holds half of the values, again and again."""
+    values = np.sort(values)
+    while len(values) > 4:
+        half = (len(values) + 1) // 2
+        widths = values[half - 1 :] - values[: len(values) - half + 1]
         start = int(np.argmin(widths))
-        sizes = sizes[start : start + half]
-    locus = float(np.median(sizes))
-    shape = float(np.median(sources.elongation[clean]))
-    return (
-        clean
-        & (np.abs(sources.fwhm - locus) < 0.2 * locus)
-        & (sources.elongation < 1.4 * max(shape, 1.0))
-    )
-
-
-def crowding(sources: Sources, radius: float) -> NDArray[np.float64]:
-    """Flux of the brightest neighbour within `radius`, relative to each source's own.
-
-    Parameters
-    ----------
-    sources : Sources
-    radius : float, px
-
-    Returns
-    -------
-    ratio : (n,) float64 ndarray
-        0 for an isolated source.
-    """
-    ratio = np.zeros(len(sources))
-    pairs = cKDTree(np.column_stack([sources.x, sources.y])).query_pairs(radius, output_type="ndarray")
-    for one, other in ((0, 1), (1, 0)):
-        np.maximum.at(ratio, pairs[:, one], sources.flux[pairs[:, other]] / sources.flux[pairs[:, one]])
-    return ratio
+        values = values[start : start + half]
+    return float(np.median(values))
