@@ -198,6 +198,14 @@ def test_files_of_others_are_refused_or_left_alone(tmp_path):
     assert (out / "thesis.tex").read_text() == "dear reader"
 
 
+def test_files_that_belong_beside_the_products_are_no_obstacle(tmp_path):
+    (tmp_path / "out" / "field").mkdir(parents=True)
+    for _ in range(2):
+        with product_directory(tmp_path / "out", names=("run.json",), beside=("field",)) as staging:
+            (staging / "run.json").write_text("{}")
+    assert names(tmp_path / "out") == ["field", "run.json"]
+
+
 @pytest.mark.parametrize("kind", ["is a file", "below a file", "no such device"])
 def test_an_output_that_cannot_be_is_refused_before_the_work(files, tmp_path, kind):
     blocker = tmp_path / "file"

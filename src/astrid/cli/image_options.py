@@ -11,12 +11,14 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from astrid.errors import UsageError
-from astrid.survey.provenance import FrameFile
+
+if TYPE_CHECKING:
+    from astrid.survey.provenance import FrameFile
 
 __all__ = [
     "Avro", "CutoutSize", "Exposure", "Ext", "Filter", "Gain", "Json", "Mask", "MethodName", "Mjd", "Out",
@@ -105,6 +107,8 @@ def frame_file(
     path: Path, ext: str | None, profile: str | None, given: Mapping[str, float | str | None]
 ) -> FrameFile:
     """The file with those facts that were given."""
+    from astrid.survey.provenance import FrameFile
+
     return FrameFile(
         path,
         ext=int(ext) if ext is not None and ext.isdigit() else ext,

@@ -68,8 +68,6 @@ def photometry_files(
     DataError
         A file cannot be read, or the position is not in the reference.
     """
-    from astrid.images.forced import forced_photometry
-
     table_path = Path(out)
     if table_path.suffix not in _FORMATS:
         raise UsageError(f"--out is {table_path}; give a file name that ends in .ecsv or .parquet")
@@ -77,6 +75,8 @@ def photometry_files(
         raise UsageError("give the position either as --at x,y or as --radec ra,dec")
     if not frames:
         raise UsageError("no frames were given; give at least one FITS file")
+    from astrid.images.forced import forced_photometry
+
     figure_path = table_path.with_suffix(".png")
     tell = on_stage or (lambda stage: None)
     with atomic_path(table_path) as table_file, atomic_path(figure_path) as figure_file:
