@@ -116,13 +116,16 @@ def _header(result: DifferenceResult, summary: Mapping[str, Any], verdict: tuple
     aside = f' <span class="aside">and {doubt}</span>' if doubt and summary["n_unflagged"] else ""
     aside = aside or (f' <span class="aside">({doubt})</span>' if doubt else "")
     science, reference = result.science, result.reference
+    reason = result.method_reason.rstrip(".")
+    for frame in (science, reference):
+        reason = reason.replace(frame.name, _short(frame.name))
     return (
         "<header>"
         f'<p class="kicker">AstrID · image difference</p><h1>{escape(head)}{aside}</h1>'
         f'<p class="lede"><strong>{escape(_short(science.name))}</strong>{_exposure(science)} minus '
         f"<strong>{escape(_short(reference.name))}</strong>{_exposure(reference)}, {science.shape[1]:,} × "
         f"{science.shape[0]:,} px, by {_method_name(result.method)}: "
-        f"{escape(result.method_reason.rstrip('.'))}.</p>"
+        f"{escape(reason)}.</p>"
         "</header>"
     )
 
