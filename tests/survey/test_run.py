@@ -82,6 +82,11 @@ def test_alert_packets_hold_the_exposure_and_the_hashes(run):
     assert record["science_sha256"] == hashlib.sha256(run.files.science.read_bytes()).hexdigest()
 
 
+def avro_header(path):
+    with path.open("rb") as file:
+        return fastavro.reader(file).metadata
+
+
 def test_every_product_says_what_made_it(run):
     digest = hashlib.sha256(run.files.science.read_bytes()).hexdigest()
     command = "astrid images difference"
@@ -96,6 +101,7 @@ def test_every_product_says_what_made_it(run):
         Table.read(run.out / "candidates.ecsv").meta["astrid"],
         json.loads((run.out / "run.json").read_text())["provenance"],
         json.loads(str(np.load(run.out / "triplets.npz")["provenance"])),
+        json.loads(avro_header(run.out / "alerts.avro")["astrid"]),
     ]
     for document in documents:
         assert document["command"].startswith(command)

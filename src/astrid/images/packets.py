@@ -55,6 +55,7 @@ def write_packets(
     facts: Mapping[str, float | str | None],
     *,
     run: str,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write candidates and their cutouts as one Avro object container file.
 
@@ -76,6 +77,8 @@ def write_packets(
     run : str
         Text that identifies the run, such as the hashes of its inputs and its
         configuration: it decides the packets' ``candid``.
+    metadata : mapping of str to str, optional
+        Goes into the header of the file, beside the schema.
 
     Raises
     ------
@@ -93,7 +96,9 @@ def write_packets(
     try:
         with Path(path).open("wb") as file:
             # the stamps, most of the bytes, are compressed already
-            fastavro.writer(file, schema, records, codec="null", sync_marker=marker, strict=True)
+            fastavro.writer(
+                file, schema, records, codec="null", metadata=metadata, sync_marker=marker, strict=True
+            )
     except (TypeError, ValueError) as error:
         raise PacketError(f"{path}: a candidate does not fit the schema ({error}); check it") from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid.survey.directory import product_directory
-from astrid.survey.products import write_table
+from astrid.survey.products import write_figure, write_table
 from astrid.survey.provenance import FrameFile, Provenance, plain
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def inject_files(
         summary: dict[str, Any] = {"out": str(out), **plain(result.summary())}
         for suffix in (".parquet", ".ecsv"):
             write_table(staging / f"injections{suffix}", result.injections, provenance.as_dict())
-        plot_injections(result).savefig(staging / "completeness.png", dpi=150)
+        write_figure(staging / "completeness.png", plot_injections(result), provenance.as_dict())
         document = {**summary, "provenance": provenance.as_dict()}
         (staging / "run.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
     return summary

@@ -13,7 +13,7 @@ import numpy as np
 
 from astrid.errors import UsageError
 from astrid.images.writing import atomic_path
-from astrid.survey.products import write_table
+from astrid.survey.products import write_figure, write_table
 from astrid.survey.provenance import FrameFile, Provenance, plain
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def photometry_files(
             configuration={"at": at, "radec": radec},
         )
         write_table(table_file, curve, provenance.as_dict())
-        plot_light_curve(curve).savefig(figure_file, dpi=150)
+        write_figure(figure_file, plot_light_curve(curve), provenance.as_dict())
     return curve, [table_path, figure_path]
 
 

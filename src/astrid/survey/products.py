@@ -20,10 +20,11 @@ from astrid.survey.provenance import Provenance, plain, sha256
 
 if TYPE_CHECKING:
     from astropy.table import Table
+    from matplotlib.figure import Figure
 
     from astrid.images.differencing import DifferenceResult
 
-__all__ = ["PRODUCTS", "bytes_needed", "product_records", "write_products", "write_table"]
+__all__ = ["PRODUCTS", "bytes_needed", "product_records", "write_figure", "write_products", "write_table"]
 
 PRODUCTS = {
     "difference.fits": "the difference: a new source of flux f appears as f times the PSF, science ADU",
@@ -86,6 +87,7 @@ def write_products(
             result.triplets,
             _facts(result, provenance, summary),
             run=provenance.identity,
+            metadata={"astrid": json.dumps(provenance.as_dict())},
         )
 
 
@@ -126,6 +128,19 @@ def _write_parquet(path: Path, table: Table, provenance: Mapping[str, Any]) -> N
     metadata = {"astrid": json.dumps(plain(provenance))}
     rows = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     pq.write_table(rows, path)
+
+
+def write_figure(path: Path, figure: Figure, provenance: Mapping[str, Any]) -> None:
+    """Write a matplotlib figure as PNG, with provenance in its text.
+
+    Parameters
+    ----------
+    path : Path
+    figure : `~matplotlib.figure.Figure`
+    provenance : mapping
+        Plain values.
+    """
+    figure.savefig(path, format="png", dpi=150, metadata={"Description": json.dumps(plain(provenance))})
 
 
 def product_records(directory: Path) -> dict[str, dict[str, Any]]:
