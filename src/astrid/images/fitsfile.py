@@ -12,6 +12,7 @@ import io
 import lzma
 import math
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -53,6 +54,10 @@ _COMPRESSED: dict[bytes, Callable[..., Any]] = {
 }
 # No tile compression packs more pixels into a byte than gzip does zeros.
 _MAX_PIXELS_PER_BYTE = 1100
+_BLOCK = 2880
+_MAX_AXES = 999  # of the standard, for axes and for table columns
+_STRUCTURE = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|ZNAXIS\d*|ZTILE\d+) *=")
+_INTEGER = re.compile(rb" *([+-]?\d+) *(?:/|$)")
 # EXTNAMEs of planes that accompany an image and are never the image itself.
 _AUXILIARY = frozenset(
     {"DQ", "MASK", "MSK", "BPM", "ERR", "ERROR", "VAR", "VARIANCE", "UNCERT", "STDDEV", "IVAR", "INVVAR"}
@@ -86,9 +91,22 @@ def damage_refused(name: str) -> Iterator[None]:
         yield
     except AstridError:
         raise
-    except (*DAMAGE, VerifyError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
-        raise FrameError(f"{name}: the file is damaged ({reason}); fetch it again") from error
+    except (*DAMAGE, VerifyError, *_decompressor_errors()) as error:
+        raise _damaged(name, error) from error
+
+
+def _decompressor_errors() -> tuple[type[Exception], ...]:
+    """Class that astropy's tile decompressor raises; it has no public name."""
+    try:
+        from astropy.io.fits.hdu.compressed._compression import CfitsioException
+    except ImportError:
+        return ()
+    return (CfitsioException,)
+
+
+def _damaged(name: str, error: Exception) -> FrameError:
+    reason = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
+    return FrameError(f"{name}: the file is damaged ({reason}); fetch it again")
 
 
 @contextmanager
@@ -119,9 +137,11 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[tuple[HDUList, list[str]
     with damage_refused(name), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         stream = _stream(Path(path), name)
-        with stream, fits.open(stream, memmap=False, lazy_load_hdus=False, uint=False) as hdus:
-            _check_complete(hdus, stream, name, problems)
-            yield hdus, problems
+        with stream:
+            _check_structure(stream, name, problems)
+            stream.seek(0)
+            with fits.open(stream, memmap=False, lazy_load_hdus=False, uint=False) as hdus:
+                yield hdus, problems
             problems += [
                 " ".join(str(each.message).split())
                 for each in caught
@@ -156,35 +176,75 @@ def _stream(path: Path, name: str) -> BinaryIO:
     return content
 
 
-def _check_complete(hdus: HDUList, stream: BinaryIO, name: str, problems: list[str]) -> None:
-    """Refuse a file that ends before its headers say, before any pixel is read."""
+def _check_structure(stream: BinaryIO, name: str, problems: list[str]) -> None:
+    """Walk through the headers and refuse what is not all there, before astropy reads any of it.
+
+    astropy takes the numbers of a header as they stand: a damaged TFIELDS keeps it
+    in a loop for hours and a damaged NAXIS1 asks for all the memory.
+    """
     size = stream.seek(0, os.SEEK_END)
-    end = 0
-    for index, hdu in enumerate(hdus):
-        info = hdu.fileinfo() or {}
-        table = getattr(hdu, "_bintable", None)
-        needed = info["datLoc"] + (hdu.size if table is None else table.size)
-        if needed > size:
+    start, index = 0, 0
+    while start < size:
+        stream.seek(start)
+        if index and stream.read(8) != b"XTENSION":
+            problems.append(f"{size - start} bytes after the last HDU are not FITS and are ignored")
+            return
+        cards, data_start = _header_cards(stream, start, size, index, name)
+        data_size = _data_size(cards, size, index, name)
+        if data_start + data_size > size:
             raise FrameError(
-                f"{name}: the file is truncated (HDU {index} needs {needed} bytes, there are {size}); "
-                "fetch it again"
+                f"{name}: the file is truncated (HDU {index} needs {data_start + data_size} bytes, "
+                f"there are {size}); fetch it again"
             )
-        if table is not None and math.prod(hdu.shape) > _MAX_PIXELS_PER_BYTE * size:
-            raise FrameError(
-                f"{name}: the file is damaged (HDU {index} claims {math.prod(hdu.shape)} pixels "
-                f"in {size} bytes); fetch it again"
-            )
-        end = info["datLoc"] + info["datSpan"]
-    if end > size:
+        start = data_start + -(-data_size // _BLOCK) * _BLOCK
+        index += 1
+    if start > size:
         problems.append("the last block of the file is not filled up to 2880 bytes; all pixels are there")
-    elif end < size:
-        stream.seek(end)
-        if stream.read(8).startswith(b"XTENSION"):
-            raise FrameError(
-                f"{name}: the file is truncated or damaged (the header after HDU {len(hdus) - 1} "
-                "is not whole); fetch it again"
-            )
-        problems.append(f"{size - end} bytes after the last HDU are not FITS and are ignored")
+
+
+def _header_cards(
+    stream: BinaryIO, start: int, size: int, index: int, name: str
+) -> tuple[dict[str, int], int]:
+    """Structural integers of one header, and where its data begin."""
+    stream.seek(start)
+    cards: dict[str, int] = {}
+    while block := stream.read(_BLOCK):
+        for at in range(0, len(block) - 79, 80):
+            card = block[at : at + 80]
+            if card.rstrip() == b"END":
+                return cards, start + -(-(stream.tell() - start) // _BLOCK) * _BLOCK
+            if match := _STRUCTURE.match(card):
+                number = _INTEGER.match(card[9:])
+                cards.setdefault(match[1].decode(), int(number[1]) if number else -1)
+    raise FrameError(
+        f"{name}: the file is truncated or damaged (the header of HDU {index} has no end in {size} bytes); "
+        "fetch it again"
+    )
+
+
+def _data_size(cards: dict[str, int], size: int, index: int, name: str) -> int:
+    """Bytes of data that a header claims, without padding."""
+    axes = cards.get("NAXIS", -1)
+    lengths = [cards.get(f"NAXIS{axis}", -1) for axis in range(1, min(max(axes, 0), _MAX_AXES) + 1)]
+    counts = [cards.get("PCOUNT", 0), cards.get("GCOUNT", 1), cards.get("TFIELDS", 0)]
+    tiled = [value for key, value in cards.items() if key.startswith(("ZNAXIS", "ZTILE"))]
+    impossible = (
+        not 0 <= axes <= _MAX_AXES
+        or abs(cards.get("BITPIX", 0)) not in (8, 16, 32, 64)
+        or min([*lengths, *counts, *tiled, 0]) < 0
+        or not 0 <= cards.get("TFIELDS", 0) <= _MAX_AXES
+        or cards.get("ZNAXIS", 0) > _MAX_AXES
+    )
+    pixels = math.prod(value for key, value in cards.items() if re.fullmatch(r"ZNAXIS\d+", key))
+    if impossible or pixels > _MAX_PIXELS_PER_BYTE * size:
+        raise FrameError(
+            f"{name}: the file is damaged (the axes of HDU {index} are impossible for {size} bytes); fetch it again"
+        )
+    if not lengths:
+        return 0
+    if lengths[0] == 0 and len(lengths) > 1:  # random groups
+        lengths = lengths[1:]
+    return abs(cards["BITPIX"]) // 8 * counts[1] * (counts[0] + math.prod(lengths))
 
 
 def choose_image(hdus: HDUList, ext: int | str | None, profile: Profile, name: str) -> int:
