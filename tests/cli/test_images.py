@@ -257,6 +257,27 @@ def test_injection_measures_depth(pair, tmp_path):
     assert len(Table.read(tmp_path / "depth" / "injections.ecsv")) == 5
 
 
+@pytest.mark.parametrize("suffix", [".ecsv", ".parquet"])
+def test_photometry_follows_a_transient(tmp_path, suffix):
+    pytest.importorskip("astrid.images.forced")
+    science, reference = field(tmp_path, 5)
+    truth = Table.read(tmp_path / "truth_5.ecsv")
+    best = truth[np.argmax(truth["snr_true"])]
+    out = tmp_path / f"curve{suffix}"
+    result = astrid(
+        "photometry", science, reference, "--reference", reference, "--radec", f"{best['ra']},{best['dec']}",
+        "--out", out, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    curve = json.loads(result.stdout)
+    seen, before = curve["rows"]
+    assert seen["snr"] > 10
+    assert abs(before["snr"]) < 3
+    assert curve["n_frames"] == 2
+    assert out.exists()
+    assert out.with_suffix(".png").exists()
+
+
 def test_calibrate_takes_off_the_bias(pair, tmp_path):
     data, header = fits.getdata(pair[0], header=True)
     raw, bias = tmp_path / "raw.fits", tmp_path / "bias.fits"
