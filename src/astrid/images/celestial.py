@@ -192,10 +192,13 @@ def _build(
             return None, " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
     if not np.isfinite([longitude, latitude]).all():
         return None, "it gives no sky position inside the image"
-    scale = _pixel_area(longitude[:3], latitude[:3])
-    # from a thousandth of an arcsecond to ten degrees in a pixel
-    if not 1e-13 < scale < 100:
-        return None, f"its pixels would measure {scale:.3g} square degrees"
+    sides = np.sqrt(np.sum(wcs.pixel_scale_matrix**2, axis=0))
+    area = _pixel_area(longitude[:3], latitude[:3])
+    # a thousandth of an arcsecond to ten degrees, and no side a hundred times the other
+    if not (
+        3e-7 < sides.min() <= sides.max() < 10 and sides.max() < 100 * sides.min() and 1e-13 < area < 100
+    ):
+        return None, f"its pixels would measure {sides[0]:.3g} by {sides[1]:.3g} degrees"
     repairs += [
         f"the WCS was repaired: {' '.join(str(each.message).split())}"
         for each in caught

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import io
 import lzma
 import math
@@ -96,12 +97,13 @@ def damage_refused(name: str) -> Iterator[None]:
 
 
 def _decompressor_errors() -> tuple[type[Exception], ...]:
-    """Class that astropy's tile decompressor raises; it has no public name."""
-    try:
-        from astropy.io.fits.hdu.compressed._compression import CfitsioException
-    except ImportError:
-        return ()
-    return (CfitsioException,)
+    """Class that astropy's tile decompressor raises; it has no public name and moved once."""
+    for place in ("hdu.compressed", "_tiled_compression"):
+        try:
+            return (importlib.import_module(f"astropy.io.fits.{place}._compression").CfitsioException,)
+        except ImportError:
+            continue
+    return ()
 
 
 def _damaged(name: str, error: Exception) -> FrameError:
@@ -238,7 +240,8 @@ def _data_size(cards: dict[str, int], size: int, index: int, name: str) -> int:
     pixels = math.prod(value for key, value in cards.items() if re.fullmatch(r"ZNAXIS\d+", key))
     if impossible or pixels > _MAX_PIXELS_PER_BYTE * size:
         raise FrameError(
-            f"{name}: the file is damaged (the axes of HDU {index} are impossible for {size} bytes); fetch it again"
+            f"{name}: the file is damaged (the axes of HDU {index} are impossible for {size} bytes); "
+            "fetch it again"
         )
     if not lengths:
         return 0
