@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,6 +152,19 @@ def test_an_unexpected_error_is_a_reason_too(three, tmp_path, monkeypatch):
     with ThreadPoolExecutor(1) as executor:
         summary = difference_pairs(three[:1], tmp_path, executor=executor)
     assert summary.runs[0]["reason"] == "unexpected RuntimeError: a bug"
+
+
+class Broken(Executor):
+    """An executor whose workers are gone."""
+
+    def submit(self, *args, **kwargs):
+        raise BrokenExecutor("gone")
+
+
+def test_pairs_of_a_broken_executor_are_set_aside(three, tmp_path):
+    summary = difference_pairs(three, tmp_path, executor=Broken())
+    assert summary.n_failed == 3
+    assert "was killed" in summary.runs[0]["reason"]
 
 
 def batch(folder: Path, out: Path) -> list[str]:

@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
@@ -121,7 +122,8 @@ def difference_pairs(
             on_pair(entry)
 
     if executor is not None:
-        _run(executor, pairs, settings, keep)
+        for pair in _run(executor, pairs, settings, keep):
+            keep({"name": pair.name, "status": "failed", "reason": _LOST})
     else:
         count = max(1, min(workers or os.cpu_count() or 1, len(pairs)))
         left = _run_in_processes(count, pairs, settings, keep)
@@ -189,7 +191,7 @@ def _run_in_processes(
     """Run pairs in processes of our own; those that were lost with a killed process."""
     # spawn: a forked child would inherit the locks of whatever threads we have
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_die_with_parent) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent) as pool:
         return _run(pool, pairs, settings, keep)
 
 
@@ -221,8 +223,9 @@ def _run(
     return lost
 
 
-def _die_with_parent() -> None:
+def _follow_parent() -> None:
     """End this worker when the process that started it is killed; it would wait for work forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it lets us finish our pair
     parent = multiprocessing.parent_process()
     if parent is None:
         return
