@@ -531,7 +531,7 @@ def test_the_series_has_the_heliocentric_times_of_its_own_headers(real_data: Pat
         frame = read_frame(path)
         own = fits.getheader(path)
         assert frame.mjd is not None
-        # PHJDMID is heliocentric: it differs from the observatory's time by the 8.5 minutes of light from the Sun at most
+        # PHJDMID is heliocentric: it differs by the 8.5 minutes of light from the Sun at most
         assert abs(frame.mjd + 2400000.5 - own["PHJDMID"]) < 8.5 / 1440
         assert (frame.gain, frame.read_noise, frame.wcs) == (1.9, 5.0, None)
         assert frame.saturation == 65300

@@ -292,6 +292,9 @@ def _rules(value: Any) -> tuple[dict[str, str], ...]:
 
 
 def _keywords(value: Any) -> dict[str, tuple[str | tuple[str, ...], ...]]:
+    for keys in value.values():
+        if not isinstance(keys, list):
+            raise TypeError("expected a list of keywords")
     return {
         _one_of(FACTS, fact): tuple(_texts(each) if isinstance(each, list) else _text(each) for each in keys)
         for fact, keys in value.items()
