@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from astrid.images.frame import Flag
 from astrid.images.shapes import Shapes
+from astrid.images.sources import Sources, stars_of
 
 __all__ = ["FLAGS", "edge_distance", "flags_of", "masked_fraction"]
 
@@ -19,7 +20,7 @@ FLAGS: dict[str, str] = {
     "edge": "within 2.5 FWHM of an edge or of pixels without data",
     "masked": "more than a tenth of the pixels within one FWHM are flagged",
     "saturated": "a saturated pixel lies within 2 FWHM",
-    "bright_star": "in the halo of a saturated star",
+    "bright_star": "in the halo of a saturated star, or in the wings of one a hundred times as bright",
     "spike": "elongated along a row, a column or a ray of a saturated star",
     "cosmic_ray": "sharper than any point source can be",
     "star_residual": "on a star, and not shaped like a point source or a few per cent of the star only",
@@ -29,10 +30,13 @@ FLAGS: dict[str, str] = {
 
 _NO_DATA = np.uint16(Flag.NO_DATA | Flag.EDGE)
 _MASKED = 0.1
-_SHARP = 0.5
+_SHARP = 0.3
 _DIPOLE = 0.5
 _ELONGATED = 1.7
-_SHARE = 0.03
+# A change on a star of less than this share of its flux is what an imperfect PSF leaves,
+# and so is, in its wings, one of less than that share.
+_SHARE, _WING_SHARE = 0.03, 0.01
+_WINGS = 4.0  # FWHM
 _SPIKE_REACH = 25.0  # FWHM
 
 
@@ -79,7 +83,8 @@ def edge_distance(
     distance = np.minimum.reduce([x + 0.5, nx - 0.5 - x, y + 0.5, ny - 0.5 - y])
     empty = mask & _NO_DATA != 0
     # Only rims matter: a pixel within a hole is never the nearest one from outside.
-    rim = empty & ~ndimage.binary_erosion(empty, border_value=1)
+    rim = empty.copy()
+    rim[1:-1, 1:-1] &= ~(empty[:-2, 1:-1] & empty[2:, 1:-1] & empty[1:-1, :-2] & empty[1:-1, 2:])
     rows, columns = np.nonzero(rim)
     if len(rows) and len(x):
         to_rim, _ = cKDTree(np.column_stack([columns, rows])).query(np.column_stack([x, y]))
@@ -97,8 +102,9 @@ def flags_of(
     edge: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
-    star_distance: NDArray[np.float64],
-    star_share: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    sources: Sources,
+    flux_ratio: float,
     mask: NDArray[np.uint16],
     fwhm: float,
 ) -> NDArray[np.str_]:
@@ -107,11 +113,12 @@ def flags_of(
     Parameters
     ----------
     shape : Shapes
-    snr, masked, edge, x, y, star_distance : (n,) float64 ndarray
-        Significance, masked fraction, edge distance (px), position (px) and distance (px)
-        to the nearest star, NaN if there is none.
-    star_share : (n,) float64 ndarray
-        Size of the change relative to that star's flux.
+    snr, masked, edge, x, y, flux : (n,) float64 ndarray
+        Significance, masked fraction, edge distance (px), position (px) and flux (science ADU).
+    sources : Sources
+        Static sources, on the same grid.
+    flux_ratio : float
+        Their flux over that in the science frame.
     mask : (ny, nx) uint16 ndarray
     fwhm : float, px
 
@@ -125,17 +132,18 @@ def flags_of(
     distance, halo, direction = _saturated_stars(mask, x, y, fwhm)
     # The major axis points at the star, or lies along its rows or columns.
     along = np.abs(np.cos(shape.angle - direction)) > 0.95
-    # Sharper than a point source by so much beyond what pixel noise does.
-    sharp = shape.sharpness - 1 - 3 * shape.sharpness_err
+    on_star, in_wings = _static_stars(x, y, flux, sources, flux_ratio, fwhm)
+    # Off the sharpness of a point source by more than pixel noise can do.
+    odd = np.abs(shape.sharpness - 1) > np.maximum(0.2, 3 * shape.sharpness_err)
     found = {
         "edge": edge < 2.5 * fwhm,
         "masked": masked > _MASKED,
         "saturated": distance < 2 * fwhm,
-        "bright_star": distance < halo,
+        "bright_star": (distance < halo) | in_wings,
         "spike": elongated & along & (distance < _SPIKE_REACH * fwhm),
-        "cosmic_ray": sharp > _SHARP,
-        "star_residual": (star_distance < 0.8 * fwhm)
-        & ((shape.dipole > _DIPOLE / 2) & (shape.depth > 2) | (sharp > 0.2) | (star_share < _SHARE)),
+        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 3 * shape.sharpness_err),
+        "star_residual": (on_star < _SHARE)
+        | np.isfinite(on_star) & (odd | (shape.dipole > _DIPOLE / 2) & (shape.depth > 2)),
         "dipole": (shape.dipole > _DIPOLE) & (shape.depth > 3.5),
         "elongated": elongated,
     }
@@ -143,6 +151,33 @@ def flags_of(
     rows = np.array(list(found.values())).T
     names = np.array(list(found))
     return np.array([",".join(names[row]) for row in rows.reshape(-1, len(names))], dtype=str)
+
+
+def _static_stars(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    sources: Sources,
+    flux_ratio: float,
+    fwhm: float,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Share of the star's flux for changes on a star (NaN elsewhere), and changes lost in a star's wings."""
+    on_star, in_wings = np.full(len(x), np.nan), np.zeros(len(x), bool)
+    if not len(sources) or not len(x):
+        return on_star, in_wings
+    star = stars_of(sources, snr=10)
+    near = cKDTree(np.column_stack([sources.x, sources.y])).query_ball_point(np.column_stack([x, y]), _WINGS * fwhm)
+    for index, found in enumerate(near):
+        other = np.asarray(found, int)
+        if not len(other):
+            continue
+        distance = np.hypot(sources.x[other] - x[index], sources.y[other] - y[index])
+        share = np.abs(flux[index]) * flux_ratio / sources.flux[other]
+        in_wings[index] = bool((share < _WING_SHARE).any())
+        beneath = star[other] & (distance < 0.8 * fwhm)
+        if beneath.any():
+            on_star[index] = share[beneath].min()
+    return on_star, in_wings
 
 
 def _saturated_stars(

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from astrid.images.peaks import local_maxima
+
 __all__ = ["detect"]
 
-_SIDE_LOBE = 1.6  # in units of the FWHM: how far a stronger peak claims weaker ones of the other sign
+_SIDE_LOBE = 2.0  # in units of the FWHM: how far a stronger peak claims weaker ones of the other sign
 
 
 def detect(
@@ -24,7 +26,7 @@ def detect(
     """Find peaks of either sign.
 
     A peak is the extreme of its 5 x 5 neighbourhood. A weaker peak within one FWHM of
-    a stronger one of the same sign, or within 1.6 FWHM of one of the other sign (a
+    a stronger one of the same sign, or within 2 FWHM of one of the other sign (a
     dipole or a side lobe), belongs to it.
 
     Parameters
@@ -42,24 +44,15 @@ def detect(
     row, column : (n,) int64 ndarray
         Strongest first.
     """
-    strong = (np.abs(significance) >= threshold) & ~no_data
-    row, column = np.nonzero(strong)
+    rows, columns = [], []
+    for signed in (significance, -significance):
+        row, column = local_maxima(signed, (signed >= threshold) & ~no_data, 2)
+        rows.append(row)
+        columns.append(column)
+    row, column = np.concatenate(rows), np.concatenate(columns)
     if not len(row):
         return row, column
     height = np.abs(significance[row, column])
-    ny, nx = significance.shape
-    peak = np.ones(len(row), bool)
-    for dy in range(-2, 3):
-        for dx in range(-2, 3):
-            if dy == 0 and dx == 0:
-                continue
-            rows, columns = row + dy, column + dx
-            inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
-            other = significance[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)]
-            higher = other * np.sign(significance[row, column])
-            # Of two equal neighbours the later one in reading order stands.
-            peak &= ~inside | (higher < height) | ((higher == height) & ((dy, dx) < (0, 0)))
-    row, column, height = row[peak], column[peak], height[peak]
     order = np.argsort(-height, kind="stable")
     row, column, height = row[order], column[order], height[order]
     sign = np.sign(significance[row, column])

@@ -10,15 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrid.errors import PSFError, SubtractionError, UsageError
-from astrid.images.alignment import align
-from astrid.images.background import subtract_background
+from astrid.images.alignment import Alignment, align
+from astrid.images.background import sky_level, subtract_background
 from astrid.images.cutouts import triplets
 from astrid.images.detection import detect
 from astrid.images.filling import fill_masked, flag_dead_borders
@@ -29,14 +29,13 @@ from astrid.images.matching import match_sources
 from astrid.images.measurement import Surroundings, limiting_flux, limiting_mag, measure
 from astrid.images.noise import measure_noise
 from astrid.images.photometry import psf_fluxes
-from astrid.images.proper import MatchedPSFs, Matching, subtract
+from astrid.images.proper import MatchedPSFs, Matching, Subtraction, subtract
 from astrid.images.psf import PSF, moffat_psf
 from astrid.images.psf_stack import measure_psf
 from astrid.images.significance import (
     Significance,
     corrected_significance,
-    robust_width,
-    source_free,
+    significance_sigma,
 )
 from astrid.images.sources import Sources, find_sources, stars_of
 
@@ -201,7 +200,7 @@ def difference(
         aligned = align(reference, science, reference_sources, science_sources)
         reference, science = fill_masked(aligned.frame), fill_masked(science)
     with clock("PSFs"):
-        reference_sources = find_sources(reference)
+        reference_sources = _moved(reference_sources, aligned, reference)
         optics = _measure_psfs((science, science_sources), (reference, reference_sources), config)
     with clock("match"):
         stars = _common_stars(science, reference, science_sources, reference_sources, optics)
@@ -210,13 +209,17 @@ def difference(
             science = science.with_(data=science.data - matching.background)
     with clock("subtract"):
         subtraction = subtract(science, reference, matching)
+        if optics.crowded:
+            # Where sources hide the sky, it is seen best once they are gone.
+            science = science.with_(data=science.data - _left_sky(subtraction, science, reference, config))
+            subtraction = subtract(science, reference, matching)
     with clock("significance"):
         mask = science.mask | reference.mask
         fwhm = optics.science.fwhm
         significance = corrected_significance(
             subtraction, stars.x, stars.y, fwhm=fwhm, registered_by_kernel=optics.method == "kernel"
         )
-        width = robust_width(significance.image, source_free(subtraction, mask))
+        width = significance_sigma(significance.image, subtraction, mask)
     with clock("detect and measure"):
         no_data = mask & np.uint16(Flag.NO_DATA) != 0
         row, column = detect(significance.image, no_data, threshold=config.threshold, fwhm=fwhm)
@@ -282,6 +285,7 @@ class _Optics:
     reference: PSF
     method: str
     reason: str
+    crowded: bool
     warnings: tuple[str, ...]
 
 
@@ -295,6 +299,18 @@ class _Stars:
     reference: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
+def _moved(sources: Sources, aligned: Alignment, reference: Frame) -> Sources:
+    """The reference's sources on the science grid: positions, sizes and fluxes follow the mapping."""
+    x, y = aligned.mapping.inverse(sources.x, sources.y)
+    ny, nx = reference.shape
+    inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
+    moved = sources[inside]
+    x, y = x[inside], y[inside]
+    scale = np.sqrt(aligned.mapping.jacobian())
+    row, column = np.clip(np.rint(y).astype(int), 0, ny - 1), np.clip(np.rint(x).astype(int), 0, nx - 1)
+    return replace(moved, x=x, y=y, fwhm=moved.fwhm / scale, flags=moved.flags | reference.mask[row, column])
+
+
 def _prepare(frame: Frame, config: DifferenceConfig) -> Frame:
     frame, _ = subtract_background(flag_dead_borders(frame), config.background_mesh)
     return measure_noise(frame, config.background_mesh)
@@ -304,16 +320,16 @@ def _measure_psfs(
     science: tuple[Frame, Sources], reference: tuple[Frame, Sources], config: DifferenceConfig
 ) -> _Optics:
     """Measure both PSFs and choose the method by how well that went."""
-    psfs, failures = [], []
+    psfs, failures, any_crowded = [], [], False
     for frame, sources in (science, reference):
         fwhm = _typical_fwhm(frame, sources)
         crowding = len(sources) * np.pi * (1.5 * fwhm) ** 2 / frame.data.size
-        if crowding > _CROWDED and config.method != "zogy":
+        crowded = crowding > _CROWDED
+        any_crowded |= crowded
+        if crowded:
             failures.append(f"{frame.name}: sources cover {min(crowding, 1):.0%} of the image, so no star is isolated")
-            psfs.append(moffat_psf(fwhm, frame.shape))
-            continue
         try:
-            psfs.append(measure_psf(frame, sources))
+            psfs.append(measure_psf(frame, sources, degree=0 if crowded else None))
             if psfs[-1].n_stars < _ZOGY_STARS:
                 failures.append(f"{frame.name}: the PSF rests on {psfs[-1].n_stars} stars only")
             elif psfs[-1].quality > _ZOGY_QUALITY:
@@ -326,11 +342,11 @@ def _measure_psfs(
             failures.append(str(error))
             psfs.append(moffat_psf(fwhm, frame.shape))
     if config.method != "auto":
-        return _Optics(psfs[0], psfs[1], config.method, "asked for", tuple(failures))
+        return _Optics(psfs[0], psfs[1], config.method, "asked for", any_crowded, tuple(failures))
     if failures:
-        return _Optics(psfs[0], psfs[1], "kernel", failures[0], ())
+        return _Optics(psfs[0], psfs[1], "kernel", failures[0], any_crowded, ())
     counts = f"{psfs[0].n_stars} and {psfs[1].n_stars} stars"
-    return _Optics(psfs[0], psfs[1], "zogy", f"both PSFs were measured, on {counts}", ())
+    return _Optics(psfs[0], psfs[1], "zogy", f"both PSFs were measured, on {counts}", any_crowded, ())
 
 
 def _typical_fwhm(frame: Frame, sources: Sources) -> float:
@@ -370,6 +386,17 @@ def _match(
     except SubtractionError:
         ratio = FluxRatio(kernel.flux_ratio, float("nan"), 0, float("nan"))
     return kernel, ratio
+
+
+def _left_sky(
+    subtraction: Subtraction, science: Frame, reference: Frame, config: DifferenceConfig
+) -> NDArray[np.float32]:
+    """Sky that is left on the difference, which has the scale of the science frame at low frequency."""
+    changed = np.square(subtraction.score) > 25 * subtraction.variance
+    flagged = (science.mask | reference.mask) != 0
+    if (changed | flagged).all():
+        return np.zeros(science.shape, np.float32)
+    return sky_level(subtraction.difference, changed | flagged, config.background_mesh)
 
 
 def _judge(

@@ -13,6 +13,8 @@ from astrid.images.frame import Flag, Frame
 
 __all__ = ["fill_masked", "flag_dead_borders"]
 
+_TILE, _MARGIN = 128, 10
+
 
 def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
     """Replace flagged pixels by a local average of good ones.
@@ -20,7 +22,7 @@ def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
     Parameters
     ----------
     frame : Frame
-        Background-subtracted, so that far from any good pixel the fill is 0.
+        Background-subtracted, so that beyond its edges the fill is 0.
     keep : Flag
         Bits whose pixels stay as they are: a saturated core still tells where the light is.
 
@@ -29,12 +31,22 @@ def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
     frame : Frame
         With `Flag.FILLED` added where a value was made up.
     """
-    holes = (frame.mask & ~np.uint16(keep)) != 0
-    if not holes.any():
+    edge = frame.mask & np.uint16(Flag.EDGE) != 0
+    holes = ((frame.mask & ~np.uint16(keep)) != 0) & ~edge
+    if not holes.any() and not edge.any():
         return frame
-    data = frame.data.copy()
-    rows, columns = _bounding_box(holes, 8)
-    data[rows, columns] = _inpaint(frame.data[rows, columns], holes[rows, columns])
+    data = np.where(edge, np.float32(0), frame.data)
+    ny, nx = frame.shape
+    # Only the tiles that hold a hole are filtered, with what their neighbours lend.
+    for top in range(0, ny, _TILE):
+        for left in range(0, nx, _TILE):
+            inner = slice(top, top + _TILE), slice(left, left + _TILE)
+            if not holes[inner].any():
+                continue
+            outer = slice(max(top - _MARGIN, 0), top + _TILE + _MARGIN), slice(max(left - _MARGIN, 0), left + _TILE + _MARGIN)
+            filled = _inpaint(frame.data[outer], holes[outer], edge[outer])
+            back = slice(top - outer[0].start, top - outer[0].start + _TILE), slice(left - outer[1].start, left - outer[1].start + _TILE)
+            data[inner] = np.where(holes[inner], filled[back], data[inner])
     mask = frame.mask | np.where(holes, np.uint16(Flag.FILLED), np.uint16(0))
     return frame.with_(data=data, mask=mask)
 
@@ -64,21 +76,16 @@ def flag_dead_borders(frame: Frame) -> Frame:
     return frame.with_(mask=frame.mask | np.where(dead, np.uint16(Flag.NO_DATA | Flag.EDGE), np.uint16(0)))
 
 
-def _bounding_box(where: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    box = []
-    for axis in (1, 0):
-        hit = np.flatnonzero(where.any(axis=axis))
-        box.append(slice(max(int(hit[0]) - margin, 0), int(hit[-1]) + margin + 1))
-    return box[0], box[1]
-
-
-def _inpaint(data: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _inpaint(
+    data: NDArray[np.float32], holes: NDArray[np.bool_], beyond: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """Normalised convolution with growing Gaussians: small holes see only their rim."""
-    result = np.where(holes, np.float32(0), data)
-    left = holes
+    known = ~(holes | beyond)
+    result, left = np.where(known, data, np.float32(0)), holes
+    start = result.copy()
     for sigma in (1.0, 2.0, 4.0):
-        weight = ndimage.gaussian_filter((~holes).astype(np.float32), sigma, truncate=2.5)
-        value = ndimage.gaussian_filter(np.where(holes, np.float32(0), data), sigma, truncate=2.5)
+        weight = ndimage.gaussian_filter(known.astype(np.float32), sigma, truncate=2.5)
+        value = ndimage.gaussian_filter(start, sigma, truncate=2.5)
         reached = left & (weight > 0.05)
         result[reached] = value[reached] / weight[reached]
         left = left & ~reached

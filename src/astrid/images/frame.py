@@ -116,9 +116,11 @@ class Frame:
         broken = ~np.isfinite(data)
         if self.variance is not None:
             variance = _native(self.variance, np.float32, self.name)
-            no_noise = ~(np.isfinite(variance) & (variance > 0))
-            variance = np.where(no_noise, np.float32(0), variance)
-            broken |= no_noise
+            # One pass: NaN and what is not positive fail the first test, infinity the second.
+            no_noise = ~((variance > 0) & (variance < np.inf))
+            if no_noise.any():
+                variance = np.where(no_noise, np.float32(0), variance)
+                broken |= no_noise
             object.__setattr__(self, "variance", variance)
         if broken.any():
             data = np.where(broken, np.float32(0), data)

@@ -37,7 +37,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "mag_err": ("mag", "its error"),
     "fwhm": ("pix", "width of the change on the difference, as seen through the science PSF"),
     "elongation": ("", "ratio of its axes"),
-    "sharpness": ("", "central pixel over that of a point source of the same flux; 1 is a point source"),
+    "sharpness": ("", "S/N as one hit pixel over what a point source gives; 1 is a point source"),
     "roundness": ("", "asymmetry between the axes, -1 to 1; 0 is round"),
     "dipole": ("", "strength of the opposite lobe relative to the peak, 0 to 1"),
     "masked_fraction": ("", "fraction of flagged pixels within one FWHM"),
@@ -110,7 +110,7 @@ def measure(
     flux_err = sigma / gain
     ra, dec = _sky(around.science, x, y)
     mag, mag_err = _magnitude(flux, flux_err, around.science.zero_point)
-    shape = shapes(subtraction, significance.image, row, column, dx, dy, flux, around.fwhm)
+    shape = shapes(subtraction, significance.image, row, column, dx, dy, around.fwhm)
     stars = around.reference_sources[stars_of(around.reference_sources, snr=10)]
     galaxies = around.reference_sources[_galaxies(around.reference_sources)]
     star_distance, star = _nearest(stars, x, y)
@@ -141,7 +141,7 @@ def measure(
         "galaxy_offset": _nearest(galaxies, x, y)[0],
     }
     columns["flags"] = flags_of(
-        shape, snr, masked, edge, x, y, star_distance, np.abs(flux) / star_flux, around.mask, around.fwhm
+        shape, snr, masked, edge, x, y, flux, around.reference_sources, around.flux_ratio, around.mask, around.fwhm
     )
     table = Table()
     for name, (unit, description) in COLUMNS.items():

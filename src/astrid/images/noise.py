@@ -17,13 +17,14 @@ from astrid.images.frame import Frame
 
 __all__ = ["measure_noise", "noise_correlation", "robust_sigma"]
 
-# The standard deviation of a Gaussian cut at +-3 sigma, as sep's clipping leaves it.
-_CLIPPED_SIGMA = 0.98658
 _LARGEST_LAG = 8
 # Correlations below this are what faint unmasked sources leave in any real sky.
 _WHITE = 0.03
-# What looks empty between so many sources is fainter sources, whose light is correlated but no noise.
-_CROWDED = 0.5
+# With less of the sky empty, what looks empty is fainter sources: their light is correlated but no noise.
+_EMPTY = 0.5
+_STARLIGHT = 0.3
+# Second differences whose middle pixel is below the median: sqrt((36 - 16 * 2 / pi) / 36).
+_BELOW_MEDIAN = 0.8468
 _SAMPLE = 1 << 19
 _CORRELATION_SIDE = 768
 
@@ -76,39 +77,57 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     if frame.variance is None and frame.gain is None:
         raise FrameError(f"{frame.name}: no gain, so photon noise is unknown; pass --gain e-/ADU")
     good = frame.mask == 0
-    sky = sep.Background(frame.data, mask=~good, bw=mesh, bh=mesh)
-    lit = source_mask(frame.data, sky.globalrms)
+    white = _lower_sigma(frame.data, good)
+    lit = source_mask(frame.data, white)
+    crowded = False
+    if (good & ~lit).sum() < _EMPTY * good.sum():
+        # Either sources everywhere, or noise that is correlated and only looks like it. What
+        # correlates over two pixels is starlight: resampled noise does not reach that far.
+        fainter = source_mask(frame.data, None)
+        level = np.full(frame.shape, white, np.float32)
+        correlation = noise_correlation(frame.data, level, good & ~fainter)
+        middle = 0 if correlation is None else correlation.shape[0] // 2
+        crowded = correlation is not None and bool(correlation[middle, middle + 2] > _STARLIGHT)
+        lit = lit if crowded else fainter
     empty = good & ~lit
-    crowded = empty.sum() < max(256, _CROWDED * good.sum())
+    crowded = crowded or empty.sum() < 256
     if frame.variance is not None:
         sigma = np.sqrt(frame.variance)
     elif crowded:
         sigma = np.full(frame.shape, _crowded_sigma(frame, good), np.float32)
     else:
-        masked = sep.Background(frame.data, mask=~empty, bw=mesh, bh=mesh)
-        sigma = masked.rms(dtype=np.float32) / np.float32(_CLIPPED_SIGMA)
-        np.maximum(sigma, 0.2 * float(np.median(sigma)), out=sigma)
-    if crowded:
-        scale, correlation = 1.0, None
-    else:
-        z = np.where(empty, frame.data / np.where(sigma > 0, sigma, 1), np.float32(0))
-        sample = z[empty]
-        scale = robust_sigma(sample[:: max(1, sample.size // _SAMPLE)])
-        correlation = noise_correlation(z / np.float32(scale), empty) if scale > 0 else None
-    if not scale * float(np.median(sigma)) > 0:
+        sigma = sep.Background(frame.data, mask=~empty, bw=mesh, bh=mesh).rms(dtype=np.float32)
+        np.maximum(sigma, 0.2 * float(np.median(sigma[::8, ::8])), out=sigma)
+    correlation, scale = None, 1.0
+    if not crowded:
+        step = max(1, int(np.sqrt(frame.data.size / _SAMPLE)))
+        some = empty[::step, ::step] & (sigma[::step, ::step] > 0)
+        scale = robust_sigma(frame.data[::step, ::step][some] / sigma[::step, ::step][some])
+        if scale > 0:
+            correlation = noise_correlation(frame.data, sigma * np.float32(scale), empty)
+    if not scale * float(np.median(sigma[::8, ::8])) > 0:
         raise FrameError(f"{frame.name}: the sky shows no noise at all; give a variance plane")
-    variance = np.square(sigma * np.float32(scale))
+    variance = np.square(sigma)
+    variance *= np.float32(scale**2)
     if frame.variance is None:
         assert frame.gain is not None
         # Photon noise from a smoothed image: single noisy pixels would bias their own variance.
         light = ndimage.uniform_filter(frame.data, 3, mode="nearest")
-        variance += np.where(lit | crowded, np.maximum(light, 0) / np.float32(frame.gain), np.float32(0))
+        shown = slice(None) if crowded else lit
+        variance[shown] += np.maximum(light[shown], 0) / np.float32(frame.gain)
     elif abs(scale - 1) > 0.1:
         frame = frame.warn(
             f"{frame.name}: the sky scatters {scale:.2f} times what the variance plane says; "
             "the plane was scaled to the scatter"
         )
     return frame.with_(variance=variance.astype(np.float32, copy=False), noise_correlation=correlation)
+
+
+def _lower_sigma(data: NDArray[np.float32], good: NDArray[np.bool_]) -> float:
+    """Width of the lower half of the pixels, which sources lift least."""
+    step = max(1, int(np.sqrt(data.size / _SAMPLE)))
+    low, middle = np.percentile(data[::step, ::step][good[::step, ::step]], [15.8655, 50])
+    return float(middle - low)
 
 
 def _crowded_sigma(frame: Frame, good: NDArray[np.bool_]) -> float:
@@ -123,22 +142,27 @@ def _crowded_sigma(frame: Frame, good: NDArray[np.bool_]) -> float:
             "check the mask or give a variance plane"
         )
     faint = whole & (frame.data <= np.median(frame.data[whole]))
-    total = robust_sigma(second[faint]) / 6.0
+    total = robust_sigma(second[faint]) / (6.0 * _BELOW_MEDIAN)
     light = max(float(np.median(frame.data[faint])), 0.0) / frame.gain
     return float(np.sqrt(max(total**2 - light, 0.25 * total**2)))
 
 
 def noise_correlation(
-    z: NDArray[np.float32], empty: NDArray[np.bool_], largest_lag: int = _LARGEST_LAG
+    data: NDArray[np.float32],
+    sigma: NDArray[np.float32],
+    empty: NDArray[np.bool_],
+    largest_lag: int = _LARGEST_LAG,
 ) -> NDArray[np.float32] | None:
     """Autocorrelation of the sky noise between neighbouring pixels.
 
     Parameters
     ----------
-    z : (ny, nx) float32 ndarray
-        Sky divided by its noise, 0 where it is not sky.
+    data : (ny, nx) float32 ndarray
+        Background-subtracted; of a large image the middle is used.
+    sigma : (ny, nx) float32 ndarray
+        Its noise.
     empty : (ny, nx) bool ndarray
-        Where `z` is sky.
+        Where it is sky.
     largest_lag : int, px
 
     Returns
@@ -148,11 +172,11 @@ def noise_correlation(
     """
     box = tuple(
         slice((side - min(side, _CORRELATION_SIDE)) // 2, (side + min(side, _CORRELATION_SIDE)) // 2)
-        for side in z.shape
+        for side in data.shape
     )
     where = empty[box].astype(np.float32)
     count = max(float(where.sum()), 1.0)
-    values = np.clip(z[box], -4, 4)
+    values = np.where(empty[box], np.clip(data[box] / np.maximum(sigma[box], 1e-30), -4, 4), np.float32(0))
     values -= np.float32(values.sum() / count) * where
     lag = min(largest_lag, *(side - 1 for side in values.shape))
     # All lags at once: the transform of the power spectrum, padded so that nothing wraps round.

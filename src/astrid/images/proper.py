@@ -94,6 +94,8 @@ class Subtraction:
         S around a new source in the middle of the image, relative to its peak.
     psf : (size, size)
         P_D, the shape of a new source on D, sum 1, in the middle of the image (eq. 14).
+    science_hit, reference_hit : (size, size)
+        Shape on D of a single pixel that was hit in the science frame or in the reference.
     """
 
     difference: Image
@@ -103,6 +105,8 @@ class Subtraction:
     gain: Image
     response: Stamp
     psf: Stamp
+    science_hit: Stamp
+    reference_hit: Stamp
 
     @property
     def response_sigma(self) -> float:
@@ -156,8 +160,8 @@ def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int 
         result = _subtract_tile(images, levels, (science, reference), matching, grid)
         for name, plane in result.items():
             planes[name][rows, columns] = plane
-    response, psf = _new_source(science, reference, matching, levels, border)
-    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], response, psf)
+    stamps = _responses(science, reference, matching, levels, border)
+    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], *stamps)
 
 
 def _sky_variance(frame: Frame) -> float:
@@ -296,10 +300,10 @@ def _subtract_tile(
     return {"d": difference, "s": score, "sn": science_score, "v": variance, "g": gain}
 
 
-def _new_source(
+def _responses(
     science: Frame, reference: Frame, matching: Matching, levels: tuple[float, float], border: int
-) -> tuple[Stamp, Stamp]:
-    """Response of S (peak 1) and of D (sum 1) to a new source in the middle of the image."""
+) -> tuple[Stamp, Stamp, Stamp, Stamp]:
+    """What a new source makes of S (peak 1) and D (sum 1), and a hit pixel of D, mid-image."""
     ny, nx = science.shape
     half = matching.size // 2
     box = slice(max(0, ny // 2 - half), ny // 2 + half + 1), slice(max(0, nx // 2 - half), nx // 2 + half + 1)
@@ -311,10 +315,10 @@ def _new_source(
     filters = _filters(matching, *grid.centre, grid, (noise[0], noise[1]))
     source = grid.kernel(matching.at(*grid.centre)[2])
     stamps = []
-    for spectrum in (filters.kn, filters.dn):
-        image = np.roll(fft.irfft2(spectrum * source, s=grid.shape), (half, half), (0, 1))
-        stamps.append(image[: 2 * half + 1, : 2 * half + 1])
-    return stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum()
+    for spectrum in (filters.kn * source, filters.dn * source, filters.dn, filters.dr):
+        image = np.roll(fft.irfft2(spectrum, s=grid.shape), (half, half), (0, 1))
+        stamps.append(image[: 2 * half + 1, : 2 * half + 1].copy())
+    return stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum(), stamps[2], stamps[3]
 
 
 def _squared(spectrum: Spectrum) -> NDArray[np.float32]:

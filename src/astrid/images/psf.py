@@ -205,21 +205,55 @@ def at_position(
     return np.asarray(np.tensordot(position, coefficients, 1))
 
 
-def lanczos(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lanczos(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(distance) < LOBES, np.sinc(distance) * np.sinc(distance / LOBES), 0)
 
 
 def grid_to_pixels(
     shift: NDArray[np.float64], half: int, oversampling: int, points: int
 ) -> NDArray[np.float64]:
-    """Matrices that sample an oversampled grid at pixels of sources shifted by `shift`.
+    """Matrices that sample an oversampled grid at the pixels of shifted sources.
 
-    Shape (n, 2 half + 1, points): the pixel at offset j lies at grid point
-    (j - shift) * oversampling from the middle.
+    Parameters
+    ----------
+    shift : (n,) float64 ndarray, px
+    half : int, px
+        Pixels from -half to half are sampled.
+    oversampling, points : int
+        Of the grid; its middle is the origin.
+
+    Returns
+    -------
+    matrices : (n, 2 half + 1, points) float64 ndarray
+        The pixel at offset j lies at grid point (j - shift) oversampling from the middle.
     """
-    pixels = np.arange(-half, half + 1)
-    grid = np.arange(points) - points // 2
-    matrix = lanczos((pixels[None, :, None] - shift[:, None, None]) * oversampling - grid)
-    return np.asarray(matrix / matrix.sum(axis=2, keepdims=True).clip(0.5))
+    place = points // 2 - (half + np.asarray(shift, float)) * oversampling
+    return lanczos_matrix(place, 2 * half + 1, oversampling, points)
 
 
+def lanczos_matrix(place: NDArray[np.float64], rows: int, step: int, points: int) -> NDArray[np.float64]:
+    """Matrices that interpolate `points` samples at equally spaced positions.
+
+    Parameters
+    ----------
+    place : (n,) float64 ndarray
+        Position of the first row, in samples.
+    rows, step : int
+        Row r lies at ``place + r * step``; a whole step lets all rows share their weights.
+    points : int
+
+    Returns
+    -------
+    matrices : (n, rows, points) float64 ndarray
+    """
+    start = np.floor(place).astype(int) - LOBES + 1
+    taps = np.arange(2 * LOBES)
+    weight = _lanczos(place[:, None] - start[:, None] - taps)
+    weight /= weight.sum(axis=1, keepdims=True)
+    row = np.arange(rows)
+    column = start[:, None, None] + step * row[None, :, None] + taps
+    # What falls off the samples goes to a spare column.
+    column = np.where((column >= 0) & (column < points), column, points)
+    matrices = np.zeros((len(place), rows, points + 1))
+    matrices[np.arange(len(place))[:, None, None], row[None, :, None], column] = weight[:, None, :]
+    return matrices[:, :, :points]

@@ -15,13 +15,14 @@ from scipy.spatial import cKDTree
 
 from astrid.errors import PSFError
 from astrid.images.frame import Frame
-from astrid.images.psf import LOBES, PSF, grid_to_pixels, lanczos, moffat_psf, scaled, taper, terms
+from astrid.images.psf import LOBES, PSF, grid_to_pixels, lanczos_matrix, moffat_psf, scaled, taper, terms
 from astrid.images.sources import Sources, stars_of
 
 __all__ = ["measure_psf"]
 
 _MOST_STARS = 250
-_FEWEST_STARS = 5
+_CONSTANT_STARS = 40  # are enough for a PSF that does not vary
+_FEWEST_STARS = 3
 _ITERATIONS = 3
 _CLIP = 5.0
 _FLOOR = 0.003  # systematic error of one star's pixel, relative to the peak: undetected neighbours, shapes
@@ -52,7 +53,7 @@ def measure_psf(frame: Frame, sources: Sources, *, degree: int | None = None) ->
     Raises
     ------
     PSFError
-        Fewer than 5 usable stars.
+        Fewer than 3 usable stars.
 
     References
     ----------
@@ -67,7 +68,7 @@ def measure_psf(frame: Frame, sources: Sources, *, degree: int | None = None) ->
     half = int(np.clip(np.ceil(_REACH * fwhm), 7, 31))
     ny, nx = frame.shape
     x, y = sources.x[chosen], sources.y[chosen]
-    chosen = chosen[(x > half) & (y > half) & (x < nx - 1 - half) & (y < ny - 1 - half)][:_MOST_STARS]
+    chosen = chosen[(x > half) & (y > half) & (x < nx - 1 - half) & (y < ny - 1 - half)][: _MOST_STARS if degree is None else _CONSTANT_STARS]
     if len(chosen) < _FEWEST_STARS:
         raise _too_few(frame, len(chosen), f"lie {half} px or more inside the image")
     if degree is None:
@@ -113,10 +114,12 @@ class _Grid:
 
     def from_pixels(self, shift: NDArray[np.float64]) -> NDArray[np.float32]:
         """Matrices that interpolate pixel values at the grid points, (n, points, 2 half + 1)."""
-        pixels = np.arange(-self.half, self.half + 1)
-        grid = np.arange(-self.reach, self.reach + 1) / self.oversampling
-        matrix: NDArray[np.float32] = lanczos(grid[None, :, None] + shift[:, None, None] - pixels).astype(np.float32)
-        return matrix
+        matrices = np.empty((len(shift), self.points, 2 * self.half + 1), np.float32)
+        for phase in range(self.oversampling):
+            rows = len(range(phase, self.points, self.oversampling))
+            place = shift + self.half + (phase - self.reach) / self.oversampling
+            matrices[:, phase :: self.oversampling] = lanczos_matrix(place, rows, 1, 2 * self.half + 1)
+        return matrices
 
     def radius(self) -> NDArray[np.float64]:
         """Distance of each grid point from the middle, px."""

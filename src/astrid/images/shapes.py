@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from astrid.images.noise import robust_sigma
 from astrid.images.proper import Subtraction
 
 __all__ = ["Shapes", "shapes"]
+
+_HIT_HALF = 6  # px: how far a hit pixel spreads on D
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,7 @@ class Shapes:
         Of the change as the science PSF shows it.
     elongation : ratio of the axes
     roundness : (xx - yy) / (xx + yy)
-    sharpness : brightest pixel over that of a point source of the same flux
+    sharpness : S/N as a single hit pixel over that of a point source of the same S/N
     sharpness_err : what pixel noise does to it
     dipole : deepest pixel of the opposite sign over the peak, in S_corr
     depth : that pixel itself, in sigma
@@ -49,7 +50,6 @@ def shapes(
     column: NDArray[np.int64],
     dx: NDArray[np.float64],
     dy: NDArray[np.float64],
-    flux: NDArray[np.float64],
     fwhm: float,
 ) -> Shapes:
     """Measure shapes from windowed moments of the score and from pixels of D.
@@ -62,8 +62,6 @@ def shapes(
     row, column : (n,) int64 ndarray
     dx, dy : (n,) float64 ndarray, px
         Sub-pixel offset of the peak.
-    flux : (n,) float64 ndarray, ADU
-        Signed.
     fwhm : float, px
         Of the science PSF.
 
@@ -76,7 +74,7 @@ def shapes(
     Windowed moments: Bernstein & Jarvis 2002, AJ 123, 583; sharpness after Stetson 1987, PASP 99, 191.
     """
     width = subtraction.response_sigma
-    half = max(4, int(np.ceil(2.5 * width)))
+    half = max(4, int(np.ceil(max(2.5 * width, 1.6 * fwhm))))
     sign = np.sign(subtraction.score[row, column])[:, None, None]
     # The score is the difference seen through its own PSF: steady where D is mostly noise.
     stamp = sign * _stamps(subtraction.score, row, column, half)
@@ -92,10 +90,10 @@ def shapes(
     point = _point_moment(subtraction.response, half, width)
     root = np.hypot((xx - yy) / 2, xy)
     major, minor = (xx + yy) / 2 + root, np.maximum((xx + yy) / 2 - root, 0.05)
-    near = np.hypot(offset[:, None], offset[None, :]) <= max(1.2 * fwhm, 2.0)
+    near = np.hypot(offset[:, None], offset[None, :]) <= max(1.6 * fwhm, 2.0)
     corrected = sign * _stamps(significance, row, column, half)
     depth = np.maximum(-np.where(near, corrected, np.inf).min(axis=(1, 2)), 0)
-    sharpness, sharpness_err = _sharpness(subtraction, row, column, dx, dy, flux)
+    sharpness, sharpness_err = _sharpness(subtraction, significance, row, column)
     return Shapes(
         fwhm=fwhm * np.sqrt((xx + yy) / 2 / point),
         elongation=np.sqrt(major / minor),
@@ -130,22 +128,42 @@ def _point_moment(response: NDArray[np.float32], half: int, width: float) -> flo
 
 def _sharpness(
     subtraction: Subtraction,
+    significance: NDArray[np.float32],
     row: NDArray[np.int64],
     column: NDArray[np.int64],
-    dx: NDArray[np.float64],
-    dy: NDArray[np.float64],
-    flux: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Brightest of the central 3 x 3 pixels of D over the model's."""
-    sign = np.sign(flux)[:, None, None]
-    seen = (sign * _stamps(subtraction.difference, row, column, 1)).max(axis=(1, 2))
+    """S/N as a hit pixel over S/N as a point source, relative to that of a point source, and its error.
+
+    Both are matched filters on D, whose noise is white, so that their ratio is the likelihood
+    ratio of the two explanations: above 1 / overlap a hit pixel explains D better than a star.
+    """
+    half = min(_HIT_HALF, subtraction.psf.shape[0] // 2)
     middle = subtraction.psf.shape[0] // 2
-    offset = np.arange(-1, 2)
-    rows = middle + offset[None, :, None] - dy[:, None, None]
-    columns = middle + offset[None, None, :] - dx[:, None, None]
-    rows, columns = np.broadcast_arrays(rows, columns)
-    model = ndimage.map_coordinates(subtraction.psf, [rows, columns], order=3, mode="nearest").max(axis=(1, 2))
-    expected = np.maximum(np.abs(flux) * model, 1e-30)
+    box = slice(middle - half, middle + half + 1)
+    psf = subtraction.psf[box, box] / np.sqrt(np.square(subtraction.psf).sum())
+    stamps = _stamps(subtraction.difference, row, column, half + 1)
+    positive = subtraction.score[row, column] > 0
+    best, overlap = np.zeros(len(row)), np.ones(len(row))
+    for chosen, hit in ((positive, subtraction.science_hit), (~positive, subtraction.reference_hit)):
+        shape = hit[box, box] / np.sqrt(np.square(hit).sum())
+        sign = 1.0 if hit is subtraction.science_hit else -1.0
+        # The hit may lie on any of the 3 x 3 pixels about the peak.
+        scores = [
+            np.einsum("nij,ij->n", stamps[:, 1 + dy : 2 * half + 2 + dy, 1 + dx : 2 * half + 2 + dx], shape)
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+        ]
+        best = np.where(chosen, sign * (np.max if sign > 0 else np.min)(scores, axis=0), best)
+        overlap = np.where(chosen, _best_overlap(psf, shape), overlap)
     sky = robust_sigma(subtraction.difference[::7, ::5])
-    variance = subtraction.variance[row, column] / max(float(np.median(subtraction.variance[::7, ::5])), 1e-30)
-    return seen / expected, sky * np.sqrt(variance) / expected
+    brighter = subtraction.variance[row, column] / max(float(np.median(subtraction.variance[::7, ::5])), 1e-30)
+    hit_snr = best / (sky * np.sqrt(np.maximum(brighter, 1)))
+    snr = np.maximum(np.abs(significance[row, column]).astype(float), 1e-3)
+    return hit_snr / (overlap * snr), np.sqrt(1 - np.minimum(overlap, 0.99) ** 2) / (overlap * snr)
+
+
+def _best_overlap(psf: NDArray[np.float32], hit: NDArray[np.float32]) -> float:
+    """Largest cosine between the two shapes over the 3 x 3 places of the hit."""
+    return max(
+        float(np.vdot(psf, np.roll(hit, (dy, dx), (0, 1)))) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
+    )

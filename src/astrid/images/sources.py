@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from astrid.errors import FrameError
 from astrid.images.frame import Flag, Frame
+from astrid.images.peaks import local_maxima
 
 __all__ = ["Sources", "find_sources", "stars_of"]
 
@@ -110,13 +111,8 @@ def _find(frame: Frame, threshold: float, sigma: float) -> Sources:
     data = np.where(hidden, np.float32(0), frame.data) if hidden.any() else frame.data
     narrow = ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
     contrast = narrow - ndimage.gaussian_filter(narrow, sigma * _WIDER, truncate=2.5, mode="nearest")
-    # White noise through the difference of the two Gaussians (of variances s^2 and s^2 (1 + w^2)).
-    wide2 = 1 + _WIDER**2
-    gain = np.sqrt((1 + 1 / wide2 - 4 / (1 + wide2)) / (4 * np.pi)) / sigma
-    least = np.float32(threshold * gain) * np.sqrt(frame.variance)
-    peak = (contrast == ndimage.maximum_filter(contrast, max(3, 2 * round(sigma) + 1))) & (contrast > least)
-    peak &= ~hidden & (narrow > 0)
-    row, column = np.nonzero(peak)
+    least = np.float32(threshold * _noise_gain(sigma, frame.noise_correlation)) * np.sqrt(frame.variance)
+    row, column = local_maxima(contrast, (contrast > least) & (narrow > 0) & ~hidden, max(1, round(sigma)))
     strongest = np.argsort(-contrast[row, column], kind="stable")[:_MOST_SOURCES]
     row, column = row[strongest], column[strongest]
     fwhm, elongation, x, y = _cores(narrow, contrast, row, column, sigma)
@@ -137,6 +133,18 @@ def _find(frame: Frame, threshold: float, sigma: float) -> Sources:
     sources = Sources(x, y, flux, snr, fwhm, elongation, spread, frame.data[row, column].astype(float), flags)
     sources = sources[flux > 0]
     return sources[np.argsort(-sources.flux, kind="stable")]
+
+
+def _noise_gain(sigma: float, correlation: NDArray[np.float32] | None) -> float:
+    """Noise of the contrast image over the noise of a pixel."""
+    lag = 0 if correlation is None else correlation.shape[0] // 2
+    half = int(np.ceil(3 * sigma) + np.ceil(2.5 * _WIDER * sigma)) + lag
+    point = np.zeros((2 * half + 1, 2 * half + 1))
+    point[half, half] = 1
+    narrow = ndimage.gaussian_filter(point, sigma, truncate=3)
+    kernel = narrow - ndimage.gaussian_filter(narrow, sigma * _WIDER, truncate=2.5)
+    seen = kernel if correlation is None else ndimage.convolve(kernel, correlation.astype(float), mode="constant")
+    return float(np.sqrt(max((kernel * seen).sum(), 0.01 * (kernel**2).sum())))
 
 
 def _cores(
