@@ -40,7 +40,8 @@ def full_frame() -> Frame:
     mask = np.zeros((20, 30), np.uint16)
     mask[2, 3], mask[4, 5], mask[6, 7] = Flag.BAD | Flag.TRAIL, Flag.COSMIC_RAY, Flag.SATURATED
     return Frame(
-        rng.normal(100, 5, (20, 30)).astype(np.float32), mask, rng.uniform(20, 30, (20, 30)).astype(np.float32),
+        rng.normal(100, 5, (20, 30)).astype(np.float32), mask,
+        rng.uniform(20, 30, (20, 30)).astype(np.float32),
         np.array([[0, 0.2, 0], [0.2, 1, 0.2], [0, 0.2, 0]], np.float32), tan_sip(), gain=1.25, read_noise=4.5,
         saturation=60000.0, exposure=33.3, filter="r", mjd=59123.456789, zero_point=27.125, telescope="T",
         instrument="I",

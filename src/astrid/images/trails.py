@@ -82,21 +82,26 @@ def find_trails(frame: Frame, *, max_trails: int = 8) -> list[Trail]:
     bins = max(1, -(-max(frame.shape) // _MAX_SIDE))
     bright, usable = _bright_pixels(residual, bins)
     trails: list[Trail] = []
-    for _ in range(max_trails):
+    for _ in range(2 * max_trails):
         line = _best_line(bright, usable)
-        if line is None:
+        if line is None or len(trails) == max_trails:
             break
         theta, rho, snr = line
         # the middle of a bin is not that of its first pixel
         shift = (bins - 1) / 2 * (np.cos(theta) + np.sin(theta))
         found = _measure(residual, theta, rho * bins + shift, snr, bins)
+        if found is not None:  # once more along the axis that was measured
+            found = _measure(residual, *_polar(found), snr, bins) or found
         # whatever it was, it must not be found again
         y, x = np.nonzero(bright)
         near = np.abs(x * np.cos(theta) + y * np.sin(theta) - rho) < 4
-        bright[y[near], x[near]] = False
         if found is not None:
             trails.append(found)
+            middle = (bins - 1) / 2
+            across = np.abs(found.distance(x * bins + middle, y * bins + middle))
+            near |= across < 3 * found.width + 3 * bins
             residual[trail_mask(frame.shape, [found]) != 0] = 0
+        bright[y[near], x[near]] = False
     return trails
 
 
@@ -113,6 +118,12 @@ def trail_mask(shape: tuple[int, int], trails: list[Trail]) -> NDArray[np.uint16
         )
         mask[inside] |= np.uint16(Flag.TRAIL)
     return mask
+
+
+def _polar(trail: Trail) -> tuple[float, float]:
+    """Angle and distance ``x cos(theta) + y sin(theta) = rho`` of a trail's axis, theta in [0, pi)."""
+    theta = np.arctan2(trail.x1 - trail.x0, trail.y0 - trail.y1) % np.pi
+    return float(theta), float(trail.x0 * np.cos(theta) + trail.y0 * np.sin(theta))
 
 
 def _normalised(frame: Frame) -> NDArray[np.float32]:
@@ -272,7 +283,8 @@ def _aligned(
                 for s, profile in zip(steps, profiles, strict=True)
             ]
         )
-        mean = ndimage.gaussian_filter1d(moved.mean(0), 1.0)
+        # a trimmed mean: stars in a few segments must not pull the axis
+        mean = ndimage.gaussian_filter1d(np.sort(moved, axis=0)[n // 6 : n - n // 6].mean(0), 1.0)
         if mean.max() > best[0]:
             best = (float(mean.max()), float(slope), mean)
     profile = best[2]

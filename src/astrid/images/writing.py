@@ -193,8 +193,8 @@ def _header(wcs: WCS | None, cards: Mapping[str, Any], history: Sequence[str]) -
         header[keyword] = (_card_value(value), _ascii(comment))
     header["CREATOR"] = (f"AstrID {__version__}", "software that wrote this file")
     for line in history:
-        for part in _ascii(line).splitlines():
-            header.add_history(part)
+        for part in line.splitlines():
+            header.add_history(_ascii(part))
     return header
 
 
@@ -218,6 +218,6 @@ def _card_value(value: Any) -> Any:
 
 
 def _ascii(text: str) -> str:
-    """FITS headers hold printable ASCII only."""
+    """Printable ASCII, which is all that FITS headers hold."""
     cleaned = str(text).encode("ascii", "replace").decode()
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in cleaned)
+    return "".join(letter if letter.isprintable() else " " for letter in cleaned)
