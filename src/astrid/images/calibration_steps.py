@@ -22,6 +22,7 @@ __all__ = ["Reduction"]
 
 # A flat below this part of its median is no measurement of the pixel's response.
 _MIN_FLAT = 0.1
+_MIRROR = 12
 _BAD_MASTER = int(Flag.BAD | Flag.NO_DATA)
 
 
@@ -178,13 +179,16 @@ class Reduction:
                     f"{frame.name}: the {fact.replace('_', ' ')} is needed to tell cosmic rays from noise; "
                     f"pass {option}"
                 )
+        # astroscrappy takes stars within 6 px of the border for cosmic rays: mirror it
+        padded = np.pad(frame.data, _MIRROR, mode="symmetric")
+        masked = np.pad(frame.mask != 0, _MIRROR, mode="symmetric")
         hits, _ = detect_cosmics(
-            np.ascontiguousarray(frame.data, np.float32),
-            inmask=np.ascontiguousarray(frame.mask != 0),
+            np.ascontiguousarray(padded, np.float32), inmask=np.ascontiguousarray(masked),
             gain=frame.gain, readnoise=max(float(frame.read_noise or 0), 0.1),
             satlevel=float(frame.saturation or 1e30), sigclip=4.5, sigfrac=0.3, objlim=5.0,
             cleantype="medmask",
         )  # fmt: skip
+        hits = hits[_MIRROR:-_MIRROR, _MIRROR:-_MIRROR]
         mask = frame.mask | np.where(hits, np.uint16(Flag.COSMIC_RAY), np.uint16(0))
         self.frame = frame.with_(mask=mask)
         self.steps["cosmic_rays"] = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Trail:
     width: float
     snr: float
 
-    def distance(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distance(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Distance of points from the line through the ends, in px, signed."""
         dx, dy = self.x1 - self.x0, self.y1 - self.y0
         return ((x - self.x0) * dy - (y - self.y0) * dx) / np.hypot(dx, dy)
