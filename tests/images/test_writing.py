@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,24 @@ def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(code: int, tmp_pa
     with pytest.raises(OutputError, match=r"a\.fits cannot be written: ") as caught:
         full()
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+@pytest.mark.parametrize("suffix", [".fits", ".fits.gz"])
+def test_a_product_that_does_not_fit_is_not_half_written(suffix: str, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from astrid.errors import OutputError\n"
+        "from astrid.images.writing import write_fits\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))\n"
+        "try:\n    write_fits(sys.argv[1], np.random.default_rng(1).normal(size=(300, 300)))\n"
+        "except OutputError as error:\n    sys.stdout.write(str(error))\n"
+    )
+    target = str(tmp_path / f"a{suffix}")
+    run = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True, check=True)
+    assert "cannot be written: " in run.stdout
+    assert "choose another place" in run.stdout
     assert list(tmp_path.iterdir()) == []
 
 

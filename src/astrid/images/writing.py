@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ _REASONS = {
     errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
 }
 
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|not enough space", re.IGNORECASE)
 # Keyword and comment of each fact that a frame carries to its file.
 _FACT_CARDS = {
     "gain": ("GAIN", "[e-/ADU]"),
@@ -104,8 +106,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _explained(target: Path, error: OSError | ValueError) -> OutputError:
-    reason = _REASONS.get(getattr(error, "errno", None) or 0, f"{error}; choose another place")
-    return OutputError(f"{target} cannot be written: {reason}")
+    code = getattr(error, "errno", None) or 0
+    if _SHORT_WRITE.search(str(error)):  # numpy and astropy name no errno
+        code = errno.ENOSPC
+    return OutputError(f"{target} cannot be written: {_REASONS.get(code, f'{error}; choose another place')}")
 
 
 def frame_header(frame: Frame) -> dict[str, tuple[Any, str]]:
