@@ -23,7 +23,7 @@ FLAGS: dict[str, str] = {
     "bright_star": "in the halo of a saturated star, or in the wings of one a hundred times as bright",
     "spike": "elongated along a row, a column or a ray of a saturated star",
     "cosmic_ray": "sharper than any point source can be",
-    "star_residual": "on a star, and not shaped like a point source or a few per cent of the star only",
+    "star_residual": "on a star, and not shaped like a point source or too small a part of the star",
     "dipole": "an opposite lobe beside it, as a misplaced star leaves",
     "elongated": "a line, not a point: a trail, a moving object or a blend",
 }
@@ -35,7 +35,7 @@ _DIPOLE = 0.5
 _ELONGATED = 1.7
 # A change on a star of less than this share of its flux is what an imperfect PSF leaves,
 # and so is, in its wings, one of less than that share.
-_SHARE, _WING_SHARE = 0.03, 0.01
+_SHARE, _UNKNOWN_SHARE, _WING_SHARE = 0.05, 0.5, 0.01
 _WINGS = 4.0  # FWHM
 _SPIKE_REACH = 25.0  # FWHM
 
@@ -107,6 +107,8 @@ def flags_of(
     flux_ratio: float,
     mask: NDArray[np.uint16],
     fwhm: float,
+    *,
+    residuals_known: bool = True,
 ) -> NDArray[np.str_]:
     """Name what may be wrong with each candidate.
 
@@ -121,6 +123,9 @@ def flags_of(
         Their flux over that in the science frame.
     mask : (ny, nx) uint16 ndarray
     fwhm : float, px
+    residuals_known : bool
+        Whether stars enough told what a static star leaves behind; if not, only a change of
+        half a star's flux is beyond doubt.
 
     Returns
     -------
@@ -142,7 +147,7 @@ def flags_of(
         "bright_star": (distance < halo) | in_wings,
         "spike": elongated & along & (distance < _SPIKE_REACH * fwhm),
         "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 3 * shape.sharpness_err),
-        "star_residual": (on_star < _SHARE)
+        "star_residual": (on_star < (_SHARE if residuals_known else _UNKNOWN_SHARE))
         | np.isfinite(on_star) & (odd | (shape.dipole > _DIPOLE / 2) & (shape.depth > 2)),
         "dipole": (shape.dipole > _DIPOLE) & (shape.depth > 3.5),
         "elongated": elongated,

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid.errors import PSFError, SubtractionError, UsageError
+from astrid.errors import SubtractionError, UsageError
 from astrid.images.alignment import Alignment, align
 from astrid.images.background import sky_level, subtract_background
 from astrid.images.cutouts import triplets
@@ -28,10 +28,10 @@ from astrid.images.kernel import FittedKernel, fit_kernel
 from astrid.images.matching import match_sources
 from astrid.images.measurement import Surroundings, limiting_flux, limiting_mag, measure
 from astrid.images.noise import measure_noise
+from astrid.images.optics import Method, Optics, measure_optics
 from astrid.images.photometry import psf_fluxes
 from astrid.images.proper import MatchedPSFs, Matching, Subtraction, subtract
-from astrid.images.psf import PSF, moffat_psf
-from astrid.images.psf_stack import measure_psf
+from astrid.images.psf import PSF
 from astrid.images.significance import (
     Significance,
     corrected_significance,
@@ -46,12 +46,7 @@ __all__ = ["DifferenceConfig", "DifferenceResult", "difference"]
 
 log = logging.getLogger(__name__)
 
-Method = Literal["auto", "zogy", "kernel"]
-
-_ZOGY_STARS = 12  # fewer stars cannot tell a PSF from its noise
-_ZOGY_QUALITY = 0.03
 _MOST_STARS = 1000
-_CROWDED = 0.4  # share of the image within 1.5 FWHM of a source
 
 
 @dataclass(frozen=True)
@@ -191,7 +186,97 @@ def difference(
     Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27; Alard & Lupton 1998, ApJ 503, 325.
     """
     config = config or DifferenceConfig()
-    clock = _Clock(on_stage)
+    clock = Clock(on_stage)
+    found = reduce_pair(science, reference, config, clock)
+    science, reference, mask = found.science, found.reference, found.mask
+    subtraction, significance = found.subtraction, found.significance
+    fwhm = found.optics.science.fwhm
+    with clock("detect and measure"):
+        no_data = mask & np.uint16(Flag.NO_DATA) != 0
+        row, column = detect(significance.image, no_data, threshold=config.threshold, fwhm=fwhm)
+        around = Surroundings(science, reference, found.reference_sources, found.flux_ratio.value, mask, fwhm)
+        candidates = measure(row, column, subtraction, significance, around)
+        images = {"science": science.data, "reference": reference.data, "difference": subtraction.difference}
+        x, y = (np.asarray(candidates[name], float) for name in ("x", "y"))
+        cutouts = triplets(images, np.asarray(candidates["id"]), x, y, config.cutout_size)
+        limit = limiting_flux(subtraction, significance, mask)
+        width = significance_sigma(significance.image, subtraction, mask)
+    return DifferenceResult(
+        science=science,
+        reference=reference,
+        difference=subtraction.difference,
+        significance=significance.image,
+        flux=subtraction.score / subtraction.gain,
+        flux_err=np.sqrt(significance.variance) / subtraction.gain,
+        mask=mask,
+        candidates=candidates,
+        triplets=cutouts,
+        method=found.optics.method,
+        method_reason=found.optics.reason,
+        registration_rms_px=found.aligned.rms_px,
+        registration_method=found.aligned.method,
+        flux_ratio=found.flux_ratio.value,
+        flux_ratio_err=found.flux_ratio.error,
+        significance_sigma=width,
+        limiting_flux_5sigma=limit,
+        limiting_mag_5sigma=limiting_mag(limit, science.zero_point),
+        fwhm_science=fwhm,
+        fwhm_reference=found.optics.reference.fwhm,
+        n_stars=found.n_stars,
+        psf_science=found.optics.science,
+        psf_reference=found.optics.reference,
+        warnings=(*found.warnings, *_judge(width, found)),
+        stage_seconds=clock.seconds,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """Two frames on one grid and their difference, before anything is detected.
+
+    Parameters
+    ----------
+    science, reference : Frame
+        Background-subtracted; the reference resampled, holes filled.
+    reference_sources : Sources
+        On the science grid.
+    aligned : Alignment
+    optics : Optics
+    flux_ratio : FluxRatio
+    n_stars : int
+        Stars matched between the frames.
+    subtraction : Subtraction
+    significance : Significance
+    """
+
+    science: Frame
+    reference: Frame
+    reference_sources: Sources
+    aligned: Alignment
+    optics: Optics
+    flux_ratio: FluxRatio
+    n_stars: int
+    subtraction: Subtraction
+    significance: Significance
+
+    @property
+    def mask(self) -> NDArray[np.uint16]:
+        """Flags of either frame."""
+        return self.science.mask | self.reference.mask
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong with the input, each sentence once and with the frame that it is about."""
+        of_frames = [
+            f"{role}: {sentence}"
+            for role, frame in (("science", self.science), ("reference", self.reference))
+            for sentence in frame.warnings
+        ]
+        return tuple(dict.fromkeys([*of_frames, *self.aligned.warnings, *self.optics.warnings]))
+
+
+def reduce_pair(science: Frame, reference: Frame, config: DifferenceConfig, clock: Clock) -> Reduction:
+    """Everything up to the significance map, for detection and for forced photometry alike."""
     with clock("sky and noise"):
         science, reference = (_prepare(frame, config) for frame in (science, reference))
     with clock("sources"):
@@ -199,9 +284,9 @@ def difference(
     with clock("align"):
         aligned = align(reference, science, reference_sources, science_sources)
         reference, science = fill_masked(aligned.frame), fill_masked(science)
-    with clock("PSFs"):
         reference_sources = _moved(reference_sources, aligned, reference)
-        optics = _measure_psfs((science, science_sources), (reference, reference_sources), config)
+    with clock("PSFs"):
+        optics = measure_optics((science, science_sources), (reference, reference_sources), config.method)
     with clock("match"):
         stars = _common_stars(science, reference, science_sources, reference_sources, optics)
         matching, ratio = _match(science, reference, stars, optics)
@@ -214,53 +299,19 @@ def difference(
             science = science.with_(data=science.data - _left_sky(subtraction, science, reference, config))
             subtraction = subtract(science, reference, matching)
     with clock("significance"):
-        mask = science.mask | reference.mask
-        fwhm = optics.science.fwhm
         significance = corrected_significance(
-            subtraction, stars.x, stars.y, fwhm=fwhm, registered_by_kernel=optics.method == "kernel"
+            subtraction,
+            stars.x,
+            stars.y,
+            fwhm=optics.science.fwhm,
+            registered_by_kernel=optics.method == "kernel",
         )
-        width = significance_sigma(significance.image, subtraction, mask)
-    with clock("detect and measure"):
-        no_data = mask & np.uint16(Flag.NO_DATA) != 0
-        row, column = detect(significance.image, no_data, threshold=config.threshold, fwhm=fwhm)
-        around = Surroundings(science, reference, reference_sources, ratio.value, mask, fwhm)
-        candidates = measure(row, column, subtraction, significance, around)
-        images = {"science": science.data, "reference": reference.data, "difference": subtraction.difference}
-        x, y = (np.asarray(candidates[name], float) for name in ("x", "y"))
-        cutouts = triplets(images, np.asarray(candidates["id"]), x, y, config.cutout_size)
-        limit = limiting_flux(subtraction, significance, mask)
-    warnings = (*science.warnings, *reference.warnings, *aligned.warnings, *optics.warnings)
-    warnings += _judge(width, aligned.rms_px, ratio, significance)
-    return DifferenceResult(
-        science=science,
-        reference=reference,
-        difference=subtraction.difference,
-        significance=significance.image,
-        flux=subtraction.score / subtraction.gain,
-        flux_err=np.sqrt(significance.variance) / subtraction.gain,
-        mask=mask,
-        candidates=candidates,
-        triplets=cutouts,
-        method=optics.method,
-        method_reason=optics.reason,
-        registration_rms_px=aligned.rms_px,
-        registration_method=aligned.method,
-        flux_ratio=ratio.value,
-        flux_ratio_err=ratio.error,
-        significance_sigma=width,
-        limiting_flux_5sigma=limit,
-        limiting_mag_5sigma=limiting_mag(limit, science.zero_point),
-        fwhm_science=fwhm,
-        fwhm_reference=optics.reference.fwhm,
-        n_stars=len(stars.x),
-        psf_science=optics.science,
-        psf_reference=optics.reference,
-        warnings=tuple(dict.fromkeys(warnings)),
-        stage_seconds=clock.seconds,
+    return Reduction(
+        science, reference, reference_sources, aligned, optics, ratio, len(stars.x), subtraction, significance
     )
 
 
-class _Clock:
+class Clock:
     """Times the stages and tells the caller that they begin."""
 
     def __init__(self, on_stage: Callable[[str], None] | None) -> None:
@@ -275,18 +326,6 @@ class _Clock:
         yield
         self.seconds[stage] = time.perf_counter() - start
         log.debug("%s: %.3f s", stage, self.seconds[stage])
-
-
-@dataclass(frozen=True, eq=False)
-class _Optics:
-    """PSFs of both frames, measured or assumed, and the method that they allow."""
-
-    science: PSF
-    reference: PSF
-    method: str
-    reason: str
-    crowded: bool
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,53 +355,8 @@ def _prepare(frame: Frame, config: DifferenceConfig) -> Frame:
     return measure_noise(frame, config.background_mesh)
 
 
-def _measure_psfs(
-    science: tuple[Frame, Sources], reference: tuple[Frame, Sources], config: DifferenceConfig
-) -> _Optics:
-    """Measure both PSFs and choose the method by how well that went."""
-    psfs, failures, any_crowded = [], [], False
-    for frame, sources in (science, reference):
-        fwhm = _typical_fwhm(frame, sources)
-        crowding = len(sources) * np.pi * (1.5 * fwhm) ** 2 / frame.data.size
-        crowded = crowding > _CROWDED
-        any_crowded |= crowded
-        if crowded:
-            failures.append(f"{frame.name}: sources cover {min(crowding, 1):.0%} of the image, so no star is isolated")
-        try:
-            psfs.append(measure_psf(frame, sources, degree=0 if crowded else None))
-            if psfs[-1].n_stars < _ZOGY_STARS:
-                failures.append(f"{frame.name}: the PSF rests on {psfs[-1].n_stars} stars only")
-            elif psfs[-1].quality > _ZOGY_QUALITY:
-                failures.append(
-                    f"{frame.name}: the PSF leaves residuals of {psfs[-1].quality:.0%} of a star's peak"
-                )
-        except PSFError as error:
-            if config.method == "zogy":
-                raise
-            failures.append(str(error))
-            psfs.append(moffat_psf(fwhm, frame.shape))
-    if config.method != "auto":
-        return _Optics(psfs[0], psfs[1], config.method, "asked for", any_crowded, tuple(failures))
-    if failures:
-        return _Optics(psfs[0], psfs[1], "kernel", failures[0], any_crowded, ())
-    counts = f"{psfs[0].n_stars} and {psfs[1].n_stars} stars"
-    return _Optics(psfs[0], psfs[1], "zogy", f"both PSFs were measured, on {counts}", any_crowded, ())
-
-
-def _typical_fwhm(frame: Frame, sources: Sources) -> float:
-    """Median FWHM of the most star-like sources."""
-    stars = sources[stars_of(sources, snr=10)]
-    if not len(stars):
-        stars = sources[sources.fwhm > 1]
-    if not len(stars):
-        raise SubtractionError(
-            f"{frame.name}: no source of {len(sources)} tells how wide a star is; use a deeper frame"
-        )
-    return float(np.median(stars.fwhm))
-
-
 def _common_stars(
-    science: Frame, reference: Frame, science_sources: Sources, reference_sources: Sources, optics: _Optics
+    science: Frame, reference: Frame, science_sources: Sources, reference_sources: Sources, optics: Optics
 ) -> _Stars:
     ours = science_sources[stars_of(science_sources, snr=10)]
     theirs = reference_sources[stars_of(reference_sources, snr=10)]
@@ -374,7 +368,7 @@ def _common_stars(
 
 
 def _match(
-    science: Frame, reference: Frame, stars: _Stars, optics: _Optics
+    science: Frame, reference: Frame, stars: _Stars, optics: Optics
 ) -> tuple[Matching, FluxRatio]:
     """Make the frames alike: by PSFs and the stars' flux ratio, or by a fitted kernel."""
     if optics.method == "zogy":
@@ -399,21 +393,20 @@ def _left_sky(
     return sky_level(subtraction.difference, changed | flagged, config.background_mesh)
 
 
-def _judge(
-    width: float, rms: float, ratio: FluxRatio, significance: Significance
-) -> tuple[str, ...]:
+def _judge(width: float, found: Reduction) -> tuple[str, ...]:
     """What the result itself says about its quality, one sentence each."""
-    found = []
+    rms, flux_error = found.aligned.rms_px, found.significance.flux_error
+    sentences = []
     if abs(width - 1) > 0.1:
-        found.append(
+        sentences.append(
             f"the significance map scatters by {width:.2f} where nothing is, and 1 is right; "
             "check gain, read noise and background before trusting S/N"
         )
     if rms > 0.2:
-        found.append(f"stars are misregistered by {rms:.2f} px rms; expect dipoles")
-    if significance.flux_error > 0.03:
-        found.append(
-            f"static stars leave residuals of {significance.flux_error:.1%} of their flux; "
+        sentences.append(f"stars are misregistered by {rms:.2f} px rms; expect dipoles")
+    if flux_error > 0.03:
+        sentences.append(
+            f"static stars leave residuals of {flux_error:.1%} of their flux; "
             "changes on bright stars are hard to see"
         )
-    return tuple(found)
+    return tuple(sentences)

@@ -141,7 +141,18 @@ def measure(
         "galaxy_offset": _nearest(galaxies, x, y)[0],
     }
     columns["flags"] = flags_of(
-        shape, snr, masked, edge, x, y, flux, around.reference_sources, around.flux_ratio, around.mask, around.fwhm
+        shape,
+        snr,
+        masked,
+        edge,
+        x,
+        y,
+        flux,
+        around.reference_sources,
+        around.flux_ratio,
+        around.mask,
+        around.fwhm,
+        residuals_known=significance.measured,
     )
     table = Table()
     for name, (unit, description) in COLUMNS.items():

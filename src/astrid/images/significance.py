@@ -43,12 +43,20 @@ class Significance:
         Relative error left in the flux of a static source by PSF and flux ratio.
     shift_error : float, px
         Registration error left, per axis.
+    n_stars : int
+        Stars that these two rest on; with fewer than 20 they are assumed.
     """
 
     image: NDArray[np.float32]
     variance: NDArray[np.float32]
     flux_error: float
     shift_error: float
+    n_stars: int
+
+    @property
+    def measured(self) -> bool:
+        """Whether there were stars enough to tell what static stars leave behind."""
+        return self.n_stars >= _FEWEST_STARS
 
 
 def corrected_significance(
@@ -88,7 +96,9 @@ def corrected_significance(
     reach = max(1, round(0.6 * fwhm))
     inside = (row >= reach + 1) & (row < ny - reach - 1) & (column >= reach + 1) & (column < nx - reach - 1)
     row, column = row[inside], column[inside]
-    signal, variance = subtraction.science_score, subtraction.variance
+    # Static light is what both images show: a change must not count against itself.
+    signal = np.minimum(subtraction.science_score, subtraction.science_score - subtraction.score)
+    variance = subtraction.variance
     flux_error2 = _excess(
         subtraction.score[row, column], variance[row, column], np.square(signal[row, column]), _PRIOR_FLUX**2
     )
@@ -109,7 +119,7 @@ def corrected_significance(
         rows, columns = rows + 1, columns + 1
         total[rows, columns] += np.float32(shift_error2) * _slope_squared(signal, rows, columns)
     image = subtraction.score / np.sqrt(total)
-    return Significance(image, total, float(np.sqrt(flux_error2)), float(np.sqrt(shift_error2)))
+    return Significance(image, total, float(np.sqrt(flux_error2)), float(np.sqrt(shift_error2)), len(row))
 
 
 def significance_sigma(
