@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 from scipy.spatial import cKDTree
 
 from astrid.images.frame import Flag
@@ -25,6 +25,8 @@ FLAGS: dict[str, str] = {
     "cosmic_ray": "sharper than any point source can be",
     "star_residual": "on a star, and not shaped like a point source or too small a part of the star",
     "dipole": "an opposite lobe beside it, as a misplaced star leaves",
+    "shape": "not shaped like a point source: a track, a blend, an extended change",
+    "cluster": "one of five or more linked changes: a trail, a bad column, a ghost",
     "elongated": "a line, not a point: a trail, a moving object or a blend",
 }
 
@@ -37,6 +39,8 @@ _ELONGATED = 1.7
 # and so is, in its wings, one of less than that share.
 _SHARE, _UNKNOWN_SHARE, _WING_SHARE = 0.05, 0.5, 0.01
 _WINGS = 4.0  # FWHM
+_MISFIT, _WIDTH = 0.1, 0.25
+_LINK, _LINKED = 6.0, 5  # FWHM, members
 _SPIKE_REACH = 25.0  # FWHM
 
 
@@ -139,17 +143,19 @@ def flags_of(
     along = np.abs(np.cos(shape.angle - direction)) > 0.95
     on_star, in_wings = _static_stars(x, y, flux, sources, flux_ratio, fwhm)
     # Off the sharpness of a point source by more than pixel noise can do.
-    odd = np.abs(shape.sharpness - 1) > np.maximum(0.2, 3 * shape.sharpness_err)
+    odd = np.abs(shape.sharpness - 1) > np.maximum(0.25, 4 * shape.sharpness_err)
     found = {
         "edge": edge < 2.5 * fwhm,
         "masked": masked > _MASKED,
         "saturated": distance < 2 * fwhm,
         "bright_star": (distance < halo) | in_wings,
         "spike": elongated & along & (distance < _SPIKE_REACH * fwhm),
-        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 3 * shape.sharpness_err),
+        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 4 * shape.sharpness_err),
         "star_residual": (on_star < (_SHARE if residuals_known else _UNKNOWN_SHARE))
         | np.isfinite(on_star) & (odd | (shape.dipole > _DIPOLE / 2) & (shape.depth > 2)),
         "dipole": (shape.dipole > _DIPOLE) & (shape.depth > 3.5),
+        "shape": (shape.misfit > _MISFIT + 4 * shape.misfit_err) | (np.abs(shape.fwhm / fwhm - 1) > _WIDTH),
+        "cluster": _clustered(x, y, np.sign(snr), _LINK * fwhm),
         "elongated": elongated,
     }
     assert found.keys() == FLAGS.keys()
@@ -183,6 +189,23 @@ def _static_stars(
         if beneath.any():
             on_star[index] = share[beneath].min()
     return on_star, in_wings
+
+
+def _clustered(
+    x: NDArray[np.float64], y: NDArray[np.float64], sign: NDArray[np.float64], link: float
+) -> NDArray[np.bool_]:
+    """Candidates that hang together with at least four others of their sign, friends of friends."""
+    clustered = np.zeros(len(x), bool)
+    for wanted in (-1, 1):
+        chosen = np.flatnonzero(sign == wanted)
+        if len(chosen) < _LINKED:
+            continue
+        tree = cKDTree(np.column_stack([x[chosen], y[chosen]]))
+        pairs = tree.query_pairs(link, output_type="ndarray")
+        graph = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(len(chosen), len(chosen)))
+        _, group = sparse.csgraph.connected_components(graph, directed=False)
+        clustered[chosen] = np.bincount(group)[group] >= _LINKED
+    return clustered
 
 
 def _saturated_stars(

@@ -63,7 +63,8 @@ class DifferenceConfig:
     cutout_size : int, px
         Side of the cutouts, odd.
     background_mesh : int, px
-        Side of a cell of the sky mesh.
+        Side of a cell of the sky mesh; no more than a quarter of the image is taken. Small
+        cells follow the sky more closely and add their own noise to S_corr.
 
     Raises
     ------
@@ -74,7 +75,7 @@ class DifferenceConfig:
     method: Method = "auto"
     threshold: float = 5.0
     cutout_size: int = 63
-    background_mesh: int = 64
+    background_mesh: int = 128
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -351,8 +352,13 @@ def _moved(sources: Sources, aligned: Alignment, reference: Frame) -> Sources:
 
 
 def _prepare(frame: Frame, config: DifferenceConfig) -> Frame:
-    frame, _ = subtract_background(flag_dead_borders(frame), config.background_mesh)
-    return measure_noise(frame, config.background_mesh)
+    mesh = _mesh(frame, config)
+    frame, _ = subtract_background(flag_dead_borders(frame), mesh)
+    return measure_noise(frame, mesh)
+
+
+def _mesh(frame: Frame, config: DifferenceConfig) -> int:
+    return max(16, min(config.background_mesh, min(frame.shape) // 4))
 
 
 def _common_stars(
@@ -390,7 +396,7 @@ def _left_sky(
     flagged = (science.mask | reference.mask) != 0
     if (changed | flagged).all():
         return np.zeros(science.shape, np.float32)
-    return sky_level(subtraction.difference, changed | flagged, config.background_mesh)
+    return sky_level(subtraction.difference, changed | flagged, _mesh(science, config))
 
 
 def _judge(width: float, found: Reduction) -> tuple[str, ...]:

@@ -113,19 +113,21 @@ class Frame:
                     f"{self.name}: the {label} has shape {np.shape(plane)}, the image {data.shape}; "
                     "give planes of one shape"
                 )
-        broken = ~np.isfinite(data)
+        planes = {"data": data}
         if self.variance is not None:
-            variance = _native(self.variance, np.float32, self.name)
-            # One pass: NaN and what is not positive fail the first test, infinity the second.
-            no_noise = ~((variance > 0) & (variance < np.inf))
-            if no_noise.any():
-                variance = np.where(no_noise, np.float32(0), variance)
-                broken |= no_noise
-            object.__setattr__(self, "variance", variance)
-        if broken.any():
-            data = np.where(broken, np.float32(0), data)
+            planes["variance"] = _native(self.variance, np.float32, self.name)
+        for field_name, plane in planes.items():
+            low = 0 if field_name == "variance" else -np.inf
+            # The extremes of a plane tell in two fast passes that nothing is wrong with it.
+            if plane.size and plane.min() > low and plane.max() < np.inf:
+                continue
+            broken = ~((plane > low) & (plane < np.inf))
+            planes[field_name] = np.where(broken, np.float32(0), plane)
             mask = mask | np.where(broken, np.uint16(Flag.NO_DATA), np.uint16(0))
-        if not (mask & Flag.NO_DATA == 0).any():
+        if self.variance is not None:
+            object.__setattr__(self, "variance", planes["variance"])
+        data = planes["data"]
+        if mask.all() and not (mask & Flag.NO_DATA == 0).any():
             raise FrameError(f"{self.name}: no pixel has data; check that the right extension was read")
         for fact in ("gain", "exposure", "saturation"):
             value = getattr(self, fact)
@@ -135,6 +137,14 @@ class Frame:
                 )
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "mask", mask)
+
+    def __repr__(self) -> str:
+        """Name, size and exposure; whole arrays tell nobody anything."""
+        facts = [f"{self.shape[1]} x {self.shape[0]} px"]
+        facts += [str(fact) for fact in (self.telescope, self.filter) if fact]
+        if self.exposure is not None:
+            facts.append(f"{self.exposure:g} s")
+        return f"<Frame {self.name}: {', '.join(facts)}>"
 
     @property
     def shape(self) -> tuple[int, int]:

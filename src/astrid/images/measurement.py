@@ -110,7 +110,7 @@ def measure(
     flux_err = sigma / gain
     ra, dec = _sky(around.science, x, y)
     mag, mag_err = _magnitude(flux, flux_err, around.science.zero_point)
-    shape = shapes(subtraction, significance.image, row, column, dx, dy, around.fwhm)
+    shape = shapes(subtraction, significance.image, row, column, dx, dy, flux, around.fwhm)
     stars = around.reference_sources[stars_of(around.reference_sources, snr=10)]
     galaxies = around.reference_sources[_galaxies(around.reference_sources)]
     star_distance, star = _nearest(stars, x, y)

@@ -187,6 +187,10 @@ def noise_correlation(
     index = np.arange(-lag, lag + 1)
     products, pairs = products[np.ix_(index, index)], pairs[np.ix_(index, index)]
     result = products / np.maximum(pairs, 1.0)
+    if lag:
+        # A correlation that does not end is sky that was left, and no noise.
+        rim = np.concatenate([result[0], result[-1], result[1:-1, 0], result[1:-1, -1]])
+        result = result - max(float(np.median(rim)), 0.0)
     result = (result / result[lag, lag]).astype(np.float32)
     error = 1 / np.sqrt(count)
     if lag == 0 or max(abs(float(result[lag, lag + 1])), abs(float(result[lag + 1, lag]))) < max(_WHITE, 4 * error):

@@ -308,14 +308,14 @@ def _responses(
     half = matching.size // 2
     box = slice(max(0, ny // 2 - half), ny // 2 + half + 1), slice(max(0, nx // 2 - half), nx // 2 + half + 1)
     grid = _TileGrid(*box, border)
-    noise = tuple(
-        np.float32(level) * _colour(frame.noise_correlation, grid)
-        for level, frame in zip(levels, (science, reference), strict=True)
-    )
-    filters = _filters(matching, *grid.centre, grid, (noise[0], noise[1]))
+    colours = [_colour(frame.noise_correlation, grid) for frame in (science, reference)]
+    noise = (np.float32(levels[0]) * colours[0], np.float32(levels[1]) * colours[1])
+    filters = _filters(matching, *grid.centre, grid, noise)
     source = grid.kernel(matching.at(*grid.centre)[2])
     stamps = []
-    for spectrum in (filters.kn * source, filters.dn * source, filters.dn, filters.dr):
+    # A hit came before any resampling, which spreads it as it spreads the noise.
+    hits = filters.dn * np.sqrt(colours[0]), filters.dr * np.sqrt(colours[1])
+    for spectrum in (filters.kn * source, filters.dn * source, *hits):
         image = np.roll(fft.irfft2(spectrum, s=grid.shape), (half, half), (0, 1))
         stamps.append(image[: 2 * half + 1, : 2 * half + 1].copy())
     return stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum(), stamps[2], stamps[3]

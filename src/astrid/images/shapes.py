@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from astrid.images.noise import robust_sigma
 from astrid.images.proper import Subtraction
@@ -29,6 +30,8 @@ class Shapes:
     sharpness_err : what pixel noise does to it
     dipole : deepest pixel of the opposite sign over the peak, in S_corr
     depth : that pixel itself, in sigma
+    misfit : energy on D that no point source of this flux explains, as a fraction of its own
+    misfit_err : what pixel noise does to it
     angle : rad
         Direction of the major axis from +x to +y.
     """
@@ -40,6 +43,8 @@ class Shapes:
     sharpness_err: NDArray[np.float64]
     dipole: NDArray[np.float64]
     depth: NDArray[np.float64]
+    misfit: NDArray[np.float64]
+    misfit_err: NDArray[np.float64]
     angle: NDArray[np.float64]
 
 
@@ -50,6 +55,7 @@ def shapes(
     column: NDArray[np.int64],
     dx: NDArray[np.float64],
     dy: NDArray[np.float64],
+    flux: NDArray[np.float64],
     fwhm: float,
 ) -> Shapes:
     """Measure shapes from windowed moments of the score and from pixels of D.
@@ -62,6 +68,8 @@ def shapes(
     row, column : (n,) int64 ndarray
     dx, dy : (n,) float64 ndarray, px
         Sub-pixel offset of the peak.
+    flux : (n,) float64 ndarray, ADU
+        Signed.
     fwhm : float, px
         Of the science PSF.
 
@@ -94,6 +102,7 @@ def shapes(
     corrected = sign * _stamps(significance, row, column, half)
     depth = np.maximum(-np.where(near, corrected, np.inf).min(axis=(1, 2)), 0)
     sharpness, sharpness_err = _sharpness(subtraction, significance, row, column)
+    misfit, misfit_err = _misfit(subtraction, row, column, dx, dy, flux, fwhm)
     return Shapes(
         fwhm=fwhm * np.sqrt((xx + yy) / 2 / point),
         elongation=np.sqrt(major / minor),
@@ -102,6 +111,8 @@ def shapes(
         sharpness_err=sharpness_err,
         dipole=np.clip(depth / np.maximum(np.abs(significance[row, column]), 1e-30), 0, 1),
         depth=depth.astype(float),
+        misfit=misfit,
+        misfit_err=misfit_err,
         angle=0.5 * np.arctan2(2 * xy, xx - yy),
     )
 
@@ -155,9 +166,7 @@ def _sharpness(
         ]
         best = np.where(chosen, sign * (np.max if sign > 0 else np.min)(scores, axis=0), best)
         overlap = np.where(chosen, _best_overlap(psf, shape), overlap)
-    sky = robust_sigma(subtraction.difference[::7, ::5])
-    brighter = subtraction.variance[row, column] / max(float(np.median(subtraction.variance[::7, ::5])), 1e-30)
-    hit_snr = best / (sky * np.sqrt(np.maximum(brighter, 1)))
+    hit_snr = best / _pixel_noise(subtraction, row, column)
     snr = np.maximum(np.abs(significance[row, column]).astype(float), 1e-3)
     return hit_snr / (overlap * snr), np.sqrt(1 - np.minimum(overlap, 0.99) ** 2) / (overlap * snr)
 
@@ -167,3 +176,36 @@ def _best_overlap(psf: NDArray[np.float32], hit: NDArray[np.float32]) -> float:
     return max(
         float(np.vdot(psf, np.roll(hit, (dy, dx), (0, 1)))) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
     )
+
+
+def _misfit(
+    subtraction: Subtraction,
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    dx: NDArray[np.float64],
+    dy: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    fwhm: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared residual of D about the point source, beyond noise, over the source's own square."""
+    middle = subtraction.psf.shape[0] // 2
+    half = min(int(np.ceil(1.5 * fwhm)), middle - 1)
+    offset = np.arange(-half, half + 1)
+    rows = middle + offset[None, :, None] - dy[:, None, None]
+    columns = middle + offset[None, None, :] - dx[:, None, None]
+    rows, columns = np.broadcast_arrays(rows, columns)
+    model = flux[:, None, None] * ndimage.map_coordinates(subtraction.psf, [rows, columns], order=5, mode="nearest")
+    noise2 = _pixel_noise(subtraction, row, column) ** 2
+    residual = np.square(_stamps(subtraction.difference, row, column, half) - model).sum(axis=(1, 2))
+    own = np.maximum(np.square(model).sum(axis=(1, 2)), 1e-30)
+    pixels = len(offset) ** 2
+    return (residual - pixels * noise2) / own, np.sqrt(2 * pixels) * noise2 / own
+
+
+def _pixel_noise(
+    subtraction: Subtraction, row: NDArray[np.int64], column: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Noise of a pixel of D at each place: that of the sky, raised as V(S) is."""
+    sky = robust_sigma(subtraction.difference[::7, ::5])
+    raised = subtraction.variance[row, column] / max(float(np.median(subtraction.variance[::7, ::5])), 1e-30)
+    return np.asarray(sky * np.sqrt(np.maximum(raised, 1)), float)

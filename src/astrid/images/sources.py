@@ -111,8 +111,12 @@ def _find(frame: Frame, threshold: float, sigma: float) -> Sources:
     data = np.where(hidden, np.float32(0), frame.data) if hidden.any() else frame.data
     narrow = ndimage.gaussian_filter(data, sigma, truncate=3, mode="nearest")
     contrast = narrow - ndimage.gaussian_filter(narrow, sigma * _WIDER, truncate=2.5, mode="nearest")
-    least = np.float32(threshold * _noise_gain(sigma, frame.noise_correlation)) * np.sqrt(frame.variance)
-    row, column = local_maxima(contrast, (contrast > least) & (narrow > 0) & ~hidden, max(1, round(sigma)))
+    least = threshold * _noise_gain(sigma, frame.noise_correlation)
+    quietest = float(frame.variance.min())
+    row, column = local_maxima(contrast, contrast > least * np.sqrt(max(quietest, 0)), max(1, round(sigma)))
+    real = contrast[row, column] > least * np.sqrt(frame.variance[row, column])
+    real &= (narrow[row, column] > 0) & ~hidden[row, column]
+    row, column = row[real], column[real]
     strongest = np.argsort(-contrast[row, column], kind="stable")[:_MOST_SOURCES]
     row, column = row[strongest], column[strongest]
     fwhm, elongation, x, y = _cores(narrow, contrast, row, column, sigma)
