@@ -54,12 +54,14 @@ def subtract_background(frame: Frame, mesh: int = 64) -> tuple[Frame, NDArray[np
     bad = frame.mask != 0
     if bad.all():
         raise FrameError(f"{frame.name}: every pixel is masked, so no sky can be measured; check the mask")
-    first = sep.Background(frame.data, mask=bad, bw=mesh, bh=mesh)
-    residual = frame.data - first.back(dtype=np.float32)
-    sources = source_mask(residual, first.globalrms) | bad
-    if sources.mean() < 0.9:
-        residual -= sky_level(residual, sources, mesh)
-    sky = frame.data - residual
+    # The first estimate serves to find the sources only; blocks of pixels do for that.
+    means = blocks(frame.data) / np.float32(4)
+    shut = blocks(bad.astype(np.float32)) > 0
+    first = sep.Background(means, mask=shut, bw=max(mesh // 2, 4), bh=max(mesh // 2, 4))
+    means -= first.back(dtype=np.float32)
+    sources = whole_pixels(_lit(means, 3.0 * first.globalrms), frame.shape) | bad
+    sky = sky_level(frame.data, sources if sources.mean() < 0.9 else bad, mesh)
+    residual = frame.data - sky
     residual[frame.mask & np.uint16(Flag.NO_DATA) != 0] = 0
     return frame.with_(data=residual), sky
 
@@ -84,21 +86,43 @@ def source_mask(
     -------
     mask : (ny, nx) bool ndarray
     """
-    ny, nx = data.shape
-    # Blocks cost a quarter of pixels, and sources are wider than a pixel.
-    even = np.pad(data, ((0, ny % 2), (0, nx % 2)), mode="edge") if ny % 2 or nx % 2 else data
-    blocks = even[::2, ::2] + even[1::2, ::2]
-    blocks += even[::2, 1::2]
-    blocks += even[1::2, 1::2]
-    # Weights 1 2 1: the noise of the mean of 4 pixels times 3 / 8.
-    smooth = ndimage.correlate1d(ndimage.correlate1d(blocks, _TRIANGLE, axis=0), _TRIANGLE, axis=1)
+    means = blocks(data) / np.float32(4)
     if sigma is None:
-        low, middle = np.percentile(smooth[::4, ::4], [15.8655, 50])
-        core = smooth > middle + threshold * (middle - low)
-    else:
-        core = smooth > threshold * sigma * 4 * (0.5 * 3 / 8)
-    grown = ndimage.maximum_filter(core.view(np.uint8), 3, mode="constant").view(np.bool_)
-    return np.repeat(np.repeat(grown, 2, axis=0), 2, axis=1)[:ny, :nx]
+        smooth = _smooth(means)[::4, ::4]
+        low, middle = np.percentile(smooth, [15.8655, 50])
+        return whole_pixels(_lit(means - np.float32(middle), threshold * (middle - low), smoothed=True), data.shape)
+    return whole_pixels(_lit(means, threshold * sigma / 2), data.shape)
+
+
+def blocks(data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums of 2 x 2 pixels, (ceil(ny / 2), ceil(nx / 2)); an odd last line is doubled.
+
+    Blocks cost a quarter of pixels, and sources are wider than a pixel.
+    """
+    ny, nx = data.shape
+    even = np.pad(data, ((0, ny % 2), (0, nx % 2)), mode="edge") if ny % 2 or nx % 2 else data
+    sums = even[::2, ::2] + even[1::2, ::2]
+    sums += even[::2, 1::2]
+    sums += even[1::2, 1::2]
+    return sums
+
+
+def whole_pixels(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
+    """Values of 2 x 2 blocks for every pixel, (ny, nx)."""
+    height, width = values.shape
+    doubled = np.broadcast_to(values[:, None, :, None], (height, 2, width, 2)).reshape(2 * height, 2 * width)
+    return doubled[: shape[0], : shape[1]]
+
+
+def _smooth(means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights 1 2 1 in both directions: the noise falls to 3 / 8."""
+    return np.asarray(ndimage.correlate1d(ndimage.correlate1d(means, _TRIANGLE, axis=0), _TRIANGLE, axis=1))
+
+
+def _lit(means: NDArray[np.float32], level: float, *, smoothed: bool = False) -> NDArray[np.bool_]:
+    """Blocks above a level, given for blocks or for their averages, grown by one block."""
+    core = _smooth(means) > (level if smoothed else level * 3 / 8)
+    return np.asarray(ndimage.maximum_filter(core.view(np.uint8), 3, mode="constant").view(np.bool_))
 
 
 def sky_level(data: NDArray[np.float32], mask: NDArray[np.bool_], mesh: int) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ __all__ = ["DifferenceConfig", "DifferenceResult", "difference"]
 
 log = logging.getLogger(__name__)
 
-_MOST_STARS = 1000
+_MOST_STARS = 500
 
 
 @dataclass(frozen=True)

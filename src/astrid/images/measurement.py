@@ -6,9 +6,9 @@ Nothing is dropped here: what looks like an artefact is flagged and stays in the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -18,9 +18,6 @@ from astrid.images.proper import Subtraction
 from astrid.images.shapes import shapes
 from astrid.images.significance import Significance
 from astrid.images.sources import Sources, stars_of
-
-if TYPE_CHECKING:
-    from astropy.table import Table
 
 __all__ = ["COLUMNS", "limiting_flux", "limiting_mag", "measure"]
 
@@ -96,8 +93,6 @@ def measure(
         Columns as in `COLUMNS`, with units and descriptions; what cannot be known
         (no WCS, no zero point, no star) is masked.
     """
-    from astropy.table import MaskedColumn, Table
-
     dx, dy, gained = _sub_pixel(subtraction.score, row, column)
     x, y = column + dx, row + dy
     gain = subtraction.gain[row, column].astype(float)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from astrid.errors import FrameError
-from astrid.images.background import source_mask
+from astrid.images.background import blocks, source_mask, whole_pixels
 from astrid.images.frame import Frame
 
 __all__ = ["measure_noise", "noise_correlation", "robust_sigma"]
@@ -96,8 +96,11 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     elif crowded:
         sigma = np.full(frame.shape, _crowded_sigma(frame, good), np.float32)
     else:
-        sigma = sep.Background(frame.data, mask=~empty, bw=mesh, bh=mesh).rms(dtype=np.float32)
-        np.maximum(sigma, 0.2 * float(np.median(sigma[::8, ::8])), out=sigma)
+        # Every other pixel tells the noise as well, at a quarter of the price.
+        some = np.ascontiguousarray(frame.data[::2, ::2])
+        half = max(mesh // 2, 8)
+        rms = sep.Background(some, mask=~empty[::2, ::2], bw=half, bh=half).rms(dtype=np.float32)
+        sigma = whole_pixels(np.maximum(rms, 0.2 * np.median(rms[::4, ::4])), frame.shape)
     correlation, scale = None, 1.0
     if not crowded:
         step = max(1, int(np.sqrt(frame.data.size / _SAMPLE)))
@@ -111,10 +114,9 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     variance *= np.float32(scale**2)
     if frame.variance is None:
         assert frame.gain is not None
-        # Photon noise from a smoothed image: single noisy pixels would bias their own variance.
-        light = ndimage.uniform_filter(frame.data, 3, mode="nearest")
-        shown = slice(None) if crowded else lit
-        variance[shown] += np.maximum(light[shown], 0) / np.float32(frame.gain)
+        # Photon noise from averages: single noisy pixels would bias their own variance.
+        light = whole_pixels(np.maximum(blocks(frame.data), 0) / np.float32(4 * frame.gain), frame.shape)
+        variance += light if crowded else light * lit
     elif abs(scale - 1) > 0.1:
         frame = frame.warn(
             f"{frame.name}: the sky scatters {scale:.2f} times what the variance plane says; "

@@ -21,7 +21,7 @@ from astrid.images.psf import PSF
 
 __all__ = ["MatchedPSFs", "Matching", "Subtraction", "subtract"]
 
-_TILE = 512
+_TILE = 700
 _MARGIN = 16  # px beyond the stamps: how far the whitened filters ring
 
 Stamp = NDArray[np.float32]
@@ -243,7 +243,9 @@ def _filters(
     matching: Matching, x: float, y: float, grid: _TileGrid, noise: tuple[NDArray[np.float32], NDArray[np.float32]]
 ) -> _Filters:
     """Filters at one place from its stamps and the noise power of both images."""
-    a, b, p = (grid.kernel(stamp) for stamp in matching.at(x, y))
+    stamp_a, stamp_b, stamp_p = matching.at(x, y)
+    a, b = grid.kernel(stamp_a), grid.kernel(stamp_b)
+    p = b if stamp_p is stamp_b else grid.kernel(stamp_p)
     power = noise[0] * _squared(a) + noise[1] * _squared(b)
     # Where both PSFs vanish there is no signal; the floor keeps their noise from being divided by 0.
     power += np.float32(1e-7) * power[0, 0]

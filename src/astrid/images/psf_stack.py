@@ -20,7 +20,7 @@ from astrid.images.sources import Sources, stars_of
 
 __all__ = ["measure_psf"]
 
-_MOST_STARS = 250
+_MOST_STARS = 150
 _CONSTANT_STARS = 40  # are enough for a PSF that does not vary
 _FEWEST_STARS = 3
 _ITERATIONS = 3
