@@ -75,6 +75,16 @@ def test_star_has_the_fwhm_and_the_flux_that_photutils_measures():
     assert (fit.x_0.value, fit.y_0.value) == pytest.approx((60.25, 59.5), abs=1e-4)
 
 
+def test_psf_varies_as_it_is_told():
+    psf = MoffatPSF((201, 401), fwhm=3.0, variation=0.1, gradient=0.0, curvature=0.2)
+    # peak of a Moffat of beta 3 goes with the inverse square of its FWHM
+    widths = [float(np.sqrt((2 / np.pi) / psf.star(x, y, np.array([x]), np.array([y]))[0, 0])) for x, y in (
+        (200.0, 100.0), (400.0, 100.0), (0.0, 100.0), (400.0, 200.0)
+    )]  # fmt: skip
+    middle = 3.0 / (2 * np.sqrt(2 ** (1 / 3) - 1))
+    assert np.array(widths) / middle == pytest.approx([1.0, 1.2, 1.0, 1.3])
+
+
 @pytest.mark.parametrize("bulge", [0.0, 1.0])
 def test_galaxies_agree_with_galsim_spergel_profiles(bulge):
     galsim = pytest.importorskip("galsim")

@@ -129,6 +129,9 @@ class MoffatPSF:
         from the middle to the edge of the image along `gradient`.
     gradient : float, rad
         Direction in which the FWHM grows.
+    curvature : float
+        Relative growth of the FWHM from the middle to the corners, with the
+        square of the distance, as a curved focal surface makes it.
 
     References
     ----------
@@ -142,13 +145,14 @@ class MoffatPSF:
     angle: float = 0.0
     variation: float = 0.0
     gradient: float = 0.0
+    curvature: float = 0.0
 
     def _form(self, x: float, y: float) -> tuple[float, float, float, float]:
         """Coefficients of q = a dx^2 + 2 b dx dy + c dy^2, and alpha in px, at a place."""
         u = 2 * x / max(self.shape[1] - 1, 1) - 1
         v = 2 * y / max(self.shape[0] - 1, 1) - 1
         along = u * np.cos(self.gradient) + v * np.sin(self.gradient)
-        fwhm = self.fwhm * max(1 + self.variation * along, 0.2)
+        fwhm = self.fwhm * max(1 + self.variation * along + self.curvature * (u**2 + v**2) / 2, 0.2)
         e1 = self.ellipticity * np.cos(2 * self.angle) + 0.5 * self.variation * u
         e2 = self.ellipticity * np.sin(2 * self.angle) + 0.5 * self.variation * v
         ratio = 1 - min(np.hypot(e1, e2), 0.8)
@@ -174,7 +178,8 @@ class MoffatPSF:
 
     def reach(self, flux: float, floor: float) -> int:
         """Half-size in px of the stamp outside which a star is fainter than `floor` ADU per pixel."""
-        alpha = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
+        widest = self.fwhm * (1 + self.curvature)
+        alpha = widest / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
         top = abs(flux) * (self.beta - 1) / (np.pi * alpha**2)
         radius = alpha * np.sqrt(max(top / floor, 1) ** (1 / self.beta) - 1)
         return int(np.clip(1.3 * radius, 2.5 * self.fwhm, 400)) + 1

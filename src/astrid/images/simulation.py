@@ -180,6 +180,7 @@ def _draw_psfs(config: SimulationConfig, rng: np.random.Generator) -> tuple[Ligh
             angle=rng.uniform(0, np.pi),
             variation=config.psf_variation,
             gradient=rng.uniform(0, 2 * np.pi),
+            curvature=config.psf_curvature,
         )
         for fwhm, beta, ellipticity in (
             (config.fwhm_science, config.beta_science, config.ellipticity_science),

@@ -27,6 +27,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "beta_science": (1.5, 20.0),
     "beta_reference": (1.5, 20.0),
     "psf_variation": (0.0, 0.4),
+    "psf_curvature": (0.0, 1.0),
     "flux_ratio": (1e-3, 1e3),
     "sky_science": (0.0, 1e6),
     "sky_reference": (0.0, 1e6),
@@ -147,6 +148,7 @@ class SimulationConfig:
     beta_science: float = 3.0
     beta_reference: float = 3.0
     psf_variation: float = 0.0
+    psf_curvature: float = 0.0
     flux_ratio: float = 0.8
     sky_science: float = 400.0
     sky_reference: float = 320.0
