@@ -150,7 +150,7 @@ def flags_of(
         "saturated": distance < 2 * fwhm,
         "bright_star": (distance < halo) | in_wings,
         "spike": elongated & along & (distance < _SPIKE_REACH * fwhm),
-        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 4 * shape.sharpness_err),
+        "cosmic_ray": shape.sharpness - 1 > np.maximum(_SHARP, 3.5 * shape.sharpness_err),
         "star_residual": (on_star < (_SHARE if residuals_known else _UNKNOWN_SHARE))
         | np.isfinite(on_star) & (odd | (shape.dipole > _DIPOLE / 2) & (shape.depth > 2)),
         "dipole": (shape.dipole > _DIPOLE) & (shape.depth > 3.5),

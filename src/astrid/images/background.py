@@ -60,7 +60,8 @@ def subtract_background(frame: Frame, mesh: int = 64) -> tuple[Frame, NDArray[np
     first = sep.Background(means, mask=shut, bw=max(mesh // 2, 4), bh=max(mesh // 2, 4))
     means -= first.back(dtype=np.float32)
     sources = whole_pixels(_lit(means, 3.0 * first.globalrms), frame.shape) | bad
-    sky = sky_level(frame.data, sources if sources.mean() < 0.9 else bad, mesh)
+    # Where most of the sky is hidden, cells without any would be guessed; clipping does better.
+    sky = sky_level(frame.data, sources if sources.mean() < 0.5 else bad, mesh)
     residual = frame.data - sky
     residual[frame.mask & np.uint16(Flag.NO_DATA) != 0] = 0
     return frame.with_(data=residual), sky

@@ -69,6 +69,12 @@ class FittedKernel:
         return len(self.coefficients) > 1 or self.psf.degree > 0
 
     @property
+    def curvature(self) -> float:
+        middle = self.coefficients.shape[1] // 2
+        peak = self.coefficients[:, middle, middle]
+        return max(float(np.abs(peak[3:]).max(initial=0) / abs(peak[0])), self.psf.curvature)
+
+    @property
     def flux_ratio(self) -> float:
         """Flux in the reference over flux in the science frame, in the middle of the image."""
         total = float(self.kernel_at((self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2).sum())

@@ -20,9 +20,9 @@ __all__ = ["measure_noise", "noise_correlation", "robust_sigma"]
 _LARGEST_LAG = 8
 # Correlations below this are what faint unmasked sources leave in any real sky.
 _WHITE = 0.03
-# With less of the sky empty, what looks empty is fainter sources: their light is correlated but no noise.
-_EMPTY = 0.5
-_STARLIGHT = 0.3
+# With less of the sky empty, what looks empty may be fainter sources, correlated but no noise.
+_EMPTY = 0.8
+_STARLIGHT, _RESAMPLED = 0.3, 0.2
 # Second differences whose middle pixel is below the median: sqrt((36 - 16 * 2 / pi) / 36).
 _BELOW_MEDIAN = 0.8468
 _SAMPLE = 1 << 19
@@ -51,7 +51,7 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     The variance of the sky is measured on the image in mesh cells; sources add
     their photon noise by the gain. A variance plane that came with the frame is
     kept in shape and scaled to the scatter that the sky really shows. Where sources
-    leave less than half of the sky empty, the noise is taken from second
+    leave less than a fifth of the sky empty or hide it, the noise is taken from second
     differences of the fainter half of the pixels and assumed white.
 
     Parameters
@@ -81,14 +81,16 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     lit = source_mask(frame.data, white)
     crowded = False
     if (good & ~lit).sum() < _EMPTY * good.sum():
-        # Either sources everywhere, or noise that is correlated and only looks like it. What
-        # correlates over two pixels is starlight: resampled noise does not reach that far.
-        fainter = source_mask(frame.data, None)
+        # Sources everywhere, or noise that is correlated and only looks like it. What correlates
+        # over two pixels is starlight: resampled noise does not reach that far.
+        fainter = source_mask(frame.data, None, threshold=2.5)
         level = np.full(frame.shape, white, np.float32)
         correlation = noise_correlation(frame.data, level, good & ~fainter)
-        middle = 0 if correlation is None else correlation.shape[0] // 2
-        crowded = correlation is not None and bool(correlation[middle, middle + 2] > _STARLIGHT)
-        lit = lit if crowded else fainter
+        if correlation is not None:
+            middle = correlation.shape[0] // 2
+            crowded = bool(correlation[middle, middle + 2] > _STARLIGHT)
+            if not crowded and correlation[middle, middle + 1] > _RESAMPLED:
+                lit = fainter
     empty = good & ~lit
     crowded = crowded or empty.sum() < 256
     if frame.variance is not None:

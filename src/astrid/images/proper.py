@@ -21,7 +21,8 @@ from astrid.images.psf import PSF
 
 __all__ = ["MatchedPSFs", "Matching", "Subtraction", "subtract"]
 
-_TILE = 700
+_TILES = (160, 700)  # px
+_CURVED = 0.005
 _MARGIN = 16  # px beyond the stamps: how far the whitened filters ring
 
 Stamp = NDArray[np.float32]
@@ -39,6 +40,10 @@ class Matching(Protocol):
     @property
     def varies(self) -> bool:
         """Whether the stamps depend on the position."""
+
+    @property
+    def curvature(self) -> float:
+        """Second-order change of the stamps' peaks from the middle of the image to its edge, relative."""
 
     def at(self, x: float, y: float) -> tuple[Stamp, Stamp, Stamp]:
         """Stamps A (convolves the science image), B (the reference) and P (a new source)."""
@@ -66,6 +71,10 @@ class MatchedPSFs:
     @property
     def varies(self) -> bool:
         return self.science.degree > 0 or self.reference.degree > 0
+
+    @property
+    def curvature(self) -> float:
+        return max(self.science.curvature, self.reference.curvature)
 
     def at(self, x: float, y: float) -> tuple[Stamp, Stamp, Stamp]:
         science = self.science.at(x, y)
@@ -119,7 +128,7 @@ class Subtraction:
         return float(np.sqrt(2 * peak / max(curvature, 1e-30)))
 
 
-def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int = _TILE) -> Subtraction:
+def subtract(science: Frame, reference: Frame, matching: Matching) -> Subtraction:
     """Subtract a reference from a science image on the same grid.
 
     Each tile is filtered in Fourier space with the noise power of both images
@@ -132,8 +141,6 @@ def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int 
         used as they are, so fill them first.
     matching : Matching
         PSFs and flux ratio, or a fitted kernel.
-    tile : int, px
-        Side of a tile without its overlap.
 
     Returns
     -------
@@ -149,7 +156,9 @@ def subtract(science: Frame, reference: Frame, matching: Matching, *, tile: int 
     planes = {name: np.empty((ny, nx), np.float32) for name in ("d", "s", "sn", "v", "g")}
     levels = (_sky_variance(science), _sky_variance(reference))
     border = matching.size // 2 + _MARGIN
-    for rows, columns in _tiles((ny, nx), tile):
+    # Filters are linear within a tile: what they curve must stay below a fraction of a per cent.
+    tile = max(ny, nx) * np.sqrt(_CURVED / max(matching.curvature, 1e-9))
+    for rows, columns in _tiles((ny, nx), float(np.clip(tile, *_TILES))):
         grid = _TileGrid(rows, columns, border)
         images = tuple(
             grid.cut(plane) for plane in (science.data, reference.data, science.variance, reference.variance)
@@ -174,9 +183,9 @@ def _sky_variance(frame: Frame) -> float:
     return float(np.percentile(sample, 40))
 
 
-def _tiles(shape: tuple[int, int], tile: int) -> Iterator[tuple[slice, slice]]:
+def _tiles(shape: tuple[int, int], tile: float) -> Iterator[tuple[slice, slice]]:
     """Cover an image with tiles of nearly equal sides no larger than wanted."""
-    edges = [np.linspace(0, side, max(1, round(side / tile)) + 1).astype(int) for side in shape]
+    edges = [np.linspace(0, side, int(np.ceil(side / tile)) + 1).astype(int) for side in shape]
     for top, bottom in zip(edges[0][:-1], edges[0][1:], strict=True):
         for left, right in zip(edges[1][:-1], edges[1][1:], strict=True):
             yield slice(int(top), int(bottom)), slice(int(left), int(right))

@@ -53,6 +53,13 @@ class PSF:
         """Degree of the polynomial in position."""
         return {1: 0, 3: 1, 6: 2}[len(self.coefficients)]
 
+    @property
+    def curvature(self) -> float:
+        """Second-order change of the peak from the middle of the image to its edge, relative."""
+        middle = self.coefficients.shape[1] // 2
+        peak = self.coefficients[:, middle, middle]
+        return float(np.abs(peak[3:]).max(initial=0) / peak[0])
+
     def at(self, x: float, y: float) -> NDArray[np.float32]:
         """PSF at a place of the image, centred in the middle pixel.
 

@@ -25,6 +25,7 @@ _CONSTANT_STARS = 40  # are enough for a PSF that does not vary
 _FEWEST_STARS = 3
 _ITERATIONS = 3
 _CLIP = 5.0
+_RING, _RING_PIXELS = 5, 100  # width, px, of the ring that tells a star's local sky; pixels it needs
 _FLOOR = 0.003  # systematic error of one star's pixel, relative to the peak: undetected neighbours, shapes
 _REACH = 4.0  # half side of a stamp in FWHM
 
@@ -152,6 +153,7 @@ class _Stack:
         self.weight = np.where(usable, 1 / np.maximum(variance, 1e-30), 0).astype(np.float32)
         self.core = offset[:, None] ** 2 + offset[None, :] ** 2 <= (1.1 * fwhm) ** 2
         self._find_neighbours(sources, chosen, offset)
+        self._subtract_local_sky(frame)
         self.dx = sources.x[chosen] - self.column
         self.dy = sources.y[chosen] - self.row
         self.flux = sources.flux[chosen]
@@ -183,6 +185,25 @@ class _Stack:
             self.hidden[index] &= (offset[:, None] - py) ** 2 + (offset[None, :] - px) ** 2 >= size**2
         self.open_weight = self.weight.copy()
         self.weight *= self.hidden
+
+    def _subtract_local_sky(self, frame: Frame) -> None:
+        """Take off the mean light about each star: faint sources that the sky estimate clips."""
+        assert frame.variance is not None
+        reach = self.grid.half + _RING
+        offset = np.arange(-reach, reach + 1)
+        v, u = (plane.ravel() for plane in np.meshgrid(offset, offset, indexing="ij"))
+        ring = np.maximum(np.abs(u), np.abs(v)) > self.grid.half
+        u, v = u[ring], v[ring]
+        rows = np.clip(self.row[:, None] + v, 0, frame.shape[0] - 1)
+        columns = np.clip(self.column[:, None] + u, 0, frame.shape[1] - 1)
+        data, sigma = frame.data[rows, columns], np.sqrt(frame.variance[rows, columns])
+        clean = (frame.mask[rows, columns] == 0) & (sigma > 0)
+        for index, px, py in zip(self.star, self.near_dx, self.near_dy, strict=True):
+            clean[index] &= (v - py) ** 2 + (u - px) ** 2 >= (1.5 * self.fwhm) ** 2
+        clean &= np.abs(data) < 4 * np.where(sigma > 0, sigma, 1)
+        count = clean.sum(axis=1)
+        level = np.where(count > _RING_PIXELS, (data * clean).sum(axis=1) / np.maximum(count, 1), 0)
+        self.data = self.data - level[:, None, None].astype(np.float32)
 
     def _need_stars(self) -> None:
         if self.keep.sum() < _FEWEST_STARS:
