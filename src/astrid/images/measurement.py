@@ -45,6 +45,9 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "flags": ("", "what may be wrong, comma-separated; empty when clean"),
 }
 
+_STEPS = 3  # px, that a peak of S may be away from its peak of S_corr
+
+
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """What lies around the candidates, on the science grid.
@@ -93,6 +96,7 @@ def measure(
         Columns as in `COLUMNS`, with units and descriptions; what cannot be known
         (no WCS, no zero point, no star) is masked.
     """
+    row, column = _climb(subtraction.score, row, column)
     dx, dy, gained = _sub_pixel(subtraction.score, row, column)
     x, y = column + dx, row + dy
     gain = subtraction.gain[row, column].astype(float)
@@ -168,6 +172,24 @@ def limiting_flux(subtraction: Subtraction, significance: Significance, mask: ND
 def limiting_mag(flux: float, zero_point: float | None) -> float | None:
     """Magnitude of a flux; None without a zero point."""
     return None if zero_point is None or flux <= 0 else zero_point - 2.5 * float(np.log10(flux))
+
+
+def _climb(
+    score: NDArray[np.float32], row: NDArray[np.int64], column: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Move to the extreme of S near each peak of S_corr, which the noise of a host displaces."""
+    ny, nx = score.shape
+    sign = np.sign(score[row, column])
+    for _ in range(_STEPS):
+        best_row, best_column, best = row, column, sign * score[row, column]
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                rows, columns = np.clip(row + dy, 0, ny - 1), np.clip(column + dx, 0, nx - 1)
+                higher = sign * score[rows, columns] > best
+                best_row, best_column = np.where(higher, rows, best_row), np.where(higher, columns, best_column)
+                best = np.where(higher, sign * score[rows, columns], best)
+        row, column = best_row, best_column
+    return row, column
 
 
 def _sub_pixel(

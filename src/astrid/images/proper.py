@@ -8,7 +8,7 @@ is Alard-Lupton with its noise decorrelated. Nothing here detects; see `detectio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from scipy import fft
 from astrid.images.frame import Frame
 from astrid.images.psf import PSF
 
-__all__ = ["MatchedPSFs", "Matching", "Subtraction", "subtract"]
+__all__ = ["MatchedPSFs", "Matching", "Response", "Subtraction", "subtract"]
 
 _TILES = (160, 700)  # px
 _CURVED = 0.005
@@ -99,12 +99,8 @@ class Subtraction:
         Pixel noise propagated through the filters (eqs. 25 to 29), source noise included.
     gain : F_S
         Response of S to a source of flux 1.
-    response : (size, size)
-        S around a new source in the middle of the image, relative to its peak.
-    psf : (size, size)
-        P_D, the shape of a new source on D, sum 1, in the middle of the image (eq. 14).
-    science_hit, reference_hit : (size, size)
-        Shape on D of a single pixel that was hit in the science frame or in the reference.
+    response_at : callable
+        Called with x, y: what a new source and a hit pixel look like there.
     """
 
     difference: Image
@@ -112,19 +108,32 @@ class Subtraction:
     science_score: Image
     variance: Image
     gain: Image
-    response: Stamp
+    response_at: Callable[[float, float], Response]
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What the filters make of a new source and of a hit pixel; every stamp is (size, size).
+
+    Parameters
+    ----------
+    score : S around a new source, peak 1
+    psf : P_D, the shape of a new source on D, sum 1 (eq. 14)
+    science_hit, reference_hit : a single pixel that was hit in either frame, on D
+    """
+
+    score: Stamp
     psf: Stamp
     science_hit: Stamp
     reference_hit: Stamp
 
     @property
-    def response_sigma(self) -> float:
-        """Sigma, px, of the Gaussian with the curvature of the response at its peak."""
-        middle = self.response.shape[0] // 2
-        peak = float(self.response[middle, middle])
-        curvature = 4 * peak - float(
-            self.response[middle, [middle - 1, middle + 1]].sum() + self.response[[middle - 1, middle + 1], middle].sum()
-        )
+    def sigma(self) -> float:
+        """Sigma, px, of the Gaussian with the curvature of the score at its peak."""
+        middle = self.score.shape[0] // 2
+        beside = [middle - 1, middle + 1]
+        peak = float(self.score[middle, middle])
+        curvature = 4 * peak - float(self.score[middle, beside].sum() + self.score[beside, middle].sum())
         return float(np.sqrt(2 * peak / max(curvature, 1e-30)))
 
 
@@ -169,8 +178,12 @@ def subtract(science: Frame, reference: Frame, matching: Matching) -> Subtractio
         result = _subtract_tile(images, levels, (science, reference), matching, grid)
         for name, plane in result.items():
             planes[name][rows, columns] = plane
-    stamps = _responses(science, reference, matching, levels, border)
-    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], *stamps)
+    correlations = science.noise_correlation, reference.noise_correlation
+
+    def response_at(x: float, y: float) -> Response:
+        return _response(matching, x, y, border, levels, correlations)
+
+    return Subtraction(planes["d"], planes["s"], planes["sn"], planes["v"], planes["g"], response_at)
 
 
 def _sky_variance(frame: Frame) -> float:
@@ -311,25 +324,28 @@ def _subtract_tile(
     return {"d": difference, "s": score, "sn": science_score, "v": variance, "g": gain}
 
 
-def _responses(
-    science: Frame, reference: Frame, matching: Matching, levels: tuple[float, float], border: int
-) -> tuple[Stamp, Stamp, Stamp, Stamp]:
-    """What a new source makes of S (peak 1) and D (sum 1), and a hit pixel of D, mid-image."""
-    ny, nx = science.shape
+def _response(
+    matching: Matching,
+    x: float,
+    y: float,
+    border: int,
+    levels: tuple[float, float],
+    correlations: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None],
+) -> Response:
+    """Filters of one place applied to a new source and to single pixels."""
     half = matching.size // 2
-    box = slice(max(0, ny // 2 - half), ny // 2 + half + 1), slice(max(0, nx // 2 - half), nx // 2 + half + 1)
-    grid = _TileGrid(*box, border)
-    colours = [_colour(frame.noise_correlation, grid) for frame in (science, reference)]
+    grid = _TileGrid(slice(0, 2 * half + 1), slice(0, 2 * half + 1), border)
+    colours = [_colour(correlation, grid) for correlation in correlations]
     noise = (np.float32(levels[0]) * colours[0], np.float32(levels[1]) * colours[1])
-    filters = _filters(matching, *grid.centre, grid, noise)
-    source = grid.kernel(matching.at(*grid.centre)[2])
+    filters = _filters(matching, x, y, grid, noise)
+    source = grid.kernel(matching.at(x, y)[2])
     stamps = []
     # A hit came before any resampling, which spreads it as it spreads the noise.
     hits = filters.dn * np.sqrt(colours[0]), filters.dr * np.sqrt(colours[1])
     for spectrum in (filters.kn * source, filters.dn * source, *hits):
         image = np.roll(fft.irfft2(spectrum, s=grid.shape), (half, half), (0, 1))
         stamps.append(image[: 2 * half + 1, : 2 * half + 1].copy())
-    return stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum(), stamps[2], stamps[3]
+    return Response(stamps[0] / stamps[0].max(), stamps[1] / stamps[1].sum(), stamps[2], stamps[3])
 
 
 def _squared(spectrum: Spectrum) -> NDArray[np.float32]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from astrid.images.noise import robust_sigma
-from astrid.images.proper import Subtraction
+from astrid.images.proper import Response, Subtraction
 
 __all__ = ["Shapes", "shapes"]
 
+_CELL = 512  # px: within it the response is taken as one
 _HIT_HALF = 6  # px: how far a hit pixel spreads on D
 
 
@@ -81,28 +82,61 @@ def shapes(
     ----------
     Windowed moments: Bernstein & Jarvis 2002, AJ 123, 583; sharpness after Stetson 1987, PASP 99, 191.
     """
-    width = subtraction.response_sigma
+    # The filters vary over the image: each cell has its own idea of a point source.
+    cell = np.stack([row // _CELL, column // _CELL])
+    merged = {column.name: np.empty(len(row)) for column in fields(Shapes)}
+    for place in np.unique(cell, axis=1).T:
+        chosen = np.flatnonzero((cell == place[:, None]).all(axis=0))
+        response = subtraction.response_at(float((place[1] + 0.5) * _CELL), float((place[0] + 0.5) * _CELL))
+        peaks = _Peaks(row[chosen], column[chosen], dx[chosen], dy[chosen], flux[chosen])
+        part = _shapes(subtraction, response, significance, peaks, fwhm)
+        for name, values in merged.items():
+            values[chosen] = getattr(part, name)
+    return Shapes(**merged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Peaks:
+    """Peaks of one cell: pixel, sub-pixel offset and flux."""
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    dx: NDArray[np.float64]
+    dy: NDArray[np.float64]
+    flux: NDArray[np.float64]
+
+
+def _shapes(
+    subtraction: Subtraction,
+    response: Response,
+    significance: NDArray[np.float32],
+    peaks: _Peaks,
+    fwhm: float,
+) -> Shapes:
+    """Shapes of peaks that share one response."""
+    row, column = peaks.row, peaks.column
+    width = response.sigma
     half = max(4, int(np.ceil(max(2.5 * width, 1.6 * fwhm))))
     sign = np.sign(subtraction.score[row, column])[:, None, None]
     # The score is the difference seen through its own PSF: steady where D is mostly noise.
     stamp = sign * _stamps(subtraction.score, row, column, half)
     offset = np.arange(-half, half + 1)
-    ux = offset[None, None, :] - dx[:, None, None]
-    uy = offset[None, :, None] - dy[:, None, None]
+    ux = offset[None, None, :] - peaks.dx[:, None, None]
+    uy = offset[None, :, None] - peaks.dy[:, None, None]
     window = np.exp(-(ux**2 + uy**2) / (2 * (2 * width) ** 2))
     light = np.maximum(stamp, 0) * window
     total = np.maximum(light.sum(axis=(1, 2)), 1e-30)
     xx = (light * ux**2).sum(axis=(1, 2)) / total
     yy = (light * uy**2).sum(axis=(1, 2)) / total
     xy = (light * ux * uy).sum(axis=(1, 2)) / total
-    point = _point_moment(subtraction.response, half, width)
+    point = _point_moment(response.score, half, width)
     root = np.hypot((xx - yy) / 2, xy)
     major, minor = (xx + yy) / 2 + root, np.maximum((xx + yy) / 2 - root, 0.05)
     near = np.hypot(offset[:, None], offset[None, :]) <= max(1.6 * fwhm, 2.0)
     corrected = sign * _stamps(significance, row, column, half)
     depth = np.maximum(-np.where(near, corrected, np.inf).min(axis=(1, 2)), 0)
-    sharpness, sharpness_err = _sharpness(subtraction, significance, row, column)
-    misfit, misfit_err = _misfit(subtraction, row, column, dx, dy, flux, fwhm)
+    sharpness, sharpness_err = _sharpness(subtraction, response, row, column)
+    misfit, misfit_err = _misfit(subtraction, response, peaks, fwhm)
     return Shapes(
         fwhm=fwhm * np.sqrt((xx + yy) / 2 / point),
         elongation=np.sqrt(major / minor),
@@ -139,7 +173,7 @@ def _point_moment(response: NDArray[np.float32], half: int, width: float) -> flo
 
 def _sharpness(
     subtraction: Subtraction,
-    significance: NDArray[np.float32],
+    response: Response,
     row: NDArray[np.int64],
     column: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -148,16 +182,16 @@ def _sharpness(
     Both are matched filters on D, whose noise is white, so that their ratio is the likelihood
     ratio of the two explanations: above 1 / overlap a hit pixel explains D better than a star.
     """
-    half = min(_HIT_HALF, subtraction.psf.shape[0] // 2)
-    middle = subtraction.psf.shape[0] // 2
+    half = min(_HIT_HALF, response.psf.shape[0] // 2)
+    middle = response.psf.shape[0] // 2
     box = slice(middle - half, middle + half + 1)
-    psf = subtraction.psf[box, box] / np.sqrt(np.square(subtraction.psf).sum())
+    psf = response.psf[box, box] / np.sqrt(np.square(response.psf).sum())
     stamps = _stamps(subtraction.difference, row, column, half + 1)
     positive = subtraction.score[row, column] > 0
     best, overlap = np.zeros(len(row)), np.ones(len(row))
-    for chosen, hit in ((positive, subtraction.science_hit), (~positive, subtraction.reference_hit)):
+    for chosen, hit in ((positive, response.science_hit), (~positive, response.reference_hit)):
         shape = hit[box, box] / np.sqrt(np.square(hit).sum())
-        sign = 1.0 if hit is subtraction.science_hit else -1.0
+        sign = 1.0 if hit is response.science_hit else -1.0
         # The hit may lie on any of the 3 x 3 pixels about the peak.
         scores = [
             np.einsum("nij,ij->n", stamps[:, 1 + dy : 2 * half + 2 + dy, 1 + dx : 2 * half + 2 + dx], shape)
@@ -167,7 +201,9 @@ def _sharpness(
         best = np.where(chosen, sign * (np.max if sign > 0 else np.min)(scores, axis=0), best)
         overlap = np.where(chosen, _best_overlap(psf, shape), overlap)
     hit_snr = best / _pixel_noise(subtraction, row, column)
-    snr = np.maximum(np.abs(significance[row, column]).astype(float), 1e-3)
+    # Both by pixel noise alone: what the PSF model gets wrong spoils neither explanation.
+    noise = np.sqrt(subtraction.variance[row, column].astype(float))
+    snr = np.maximum(np.abs(subtraction.score[row, column]) / noise, 1e-3)
     return hit_snr / (overlap * snr), np.sqrt(1 - np.minimum(overlap, 0.99) ** 2) / (overlap * snr)
 
 
@@ -179,22 +215,18 @@ def _best_overlap(psf: NDArray[np.float32], hit: NDArray[np.float32]) -> float:
 
 
 def _misfit(
-    subtraction: Subtraction,
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    dx: NDArray[np.float64],
-    dy: NDArray[np.float64],
-    flux: NDArray[np.float64],
-    fwhm: float,
+    subtraction: Subtraction, response: Response, peaks: _Peaks, fwhm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Squared residual of D about the point source, beyond noise, over the source's own square."""
-    middle = subtraction.psf.shape[0] // 2
+    row, column = peaks.row, peaks.column
+    middle = response.psf.shape[0] // 2
     half = min(int(np.ceil(1.5 * fwhm)), middle - 1)
     offset = np.arange(-half, half + 1)
-    rows = middle + offset[None, :, None] - dy[:, None, None]
-    columns = middle + offset[None, None, :] - dx[:, None, None]
+    rows = middle + offset[None, :, None] - peaks.dy[:, None, None]
+    columns = middle + offset[None, None, :] - peaks.dx[:, None, None]
     rows, columns = np.broadcast_arrays(rows, columns)
-    model = flux[:, None, None] * ndimage.map_coordinates(subtraction.psf, [rows, columns], order=5, mode="nearest")
+    shape = ndimage.map_coordinates(response.psf, [rows, columns], order=5, mode="nearest")
+    model = peaks.flux[:, None, None] * shape
     noise2 = _pixel_noise(subtraction, row, column) ** 2
     residual = np.square(_stamps(subtraction.difference, row, column, half) - model).sum(axis=(1, 2))
     own = np.maximum(np.square(model).sum(axis=(1, 2)), 1e-30)
