@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,6 +19,10 @@ from astrid._version import __version__
 from astrid.cli.output import exit_code, named, report_error
 
 __all__ = ["app", "main"]
+
+# Work is spread over processes; threads of a linear-algebra library that wait by spinning
+# only burn the time of the others. Read when numpy is first imported, which is later.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 NOUNS = {
     "images": ("astrid.cli.images", "Images: subtract, calibrate, measure, inject, simulate."),

@@ -177,7 +177,9 @@ def _static_stars(
     if not len(sources) or not len(x):
         return on_star, in_wings
     star = stars_of(sources, snr=10)
-    near = cKDTree(np.column_stack([sources.x, sources.y])).query_ball_point(np.column_stack([x, y]), _WINGS * fwhm)
+    near = cKDTree(np.column_stack([sources.x, sources.y])).query_ball_point(
+        np.column_stack([x, y]), _WINGS * fwhm
+    )
     for index, found in enumerate(near):
         other = np.asarray(found, int)
         if not len(other):

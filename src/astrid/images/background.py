@@ -7,6 +7,8 @@ of bright stars do not lift the sky.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import sep
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ __all__ = ["sky_level", "source_mask", "subtract_background"]
 
 # A mesh cell needs some sky of its own; smaller cells would follow the sources.
 _SMALLEST_MESH = 16
+_Value = TypeVar("_Value", bound=np.generic)
 _TRIANGLE = np.array([0.25, 0.5, 0.25], np.float32)
 
 
@@ -91,7 +94,9 @@ def source_mask(
     if sigma is None:
         smooth = _smooth(means)[::4, ::4]
         low, middle = np.percentile(smooth, [15.8655, 50])
-        return whole_pixels(_lit(means - np.float32(middle), threshold * (middle - low), smoothed=True), data.shape)
+        return whole_pixels(
+            _lit(means - np.float32(middle), threshold * (middle - low), smoothed=True), data.shape
+        )
     return whole_pixels(_lit(means, threshold * sigma / 2), data.shape)
 
 
@@ -108,7 +113,7 @@ def blocks(data: NDArray[np.float32]) -> NDArray[np.float32]:
     return sums
 
 
-def whole_pixels(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.generic]:
+def whole_pixels(values: NDArray[_Value], shape: tuple[int, int]) -> NDArray[_Value]:
     """Values of 2 x 2 blocks for every pixel, (ny, nx)."""
     height, width = values.shape
     doubled = np.broadcast_to(values[:, None, :, None], (height, 2, width, 2)).reshape(2 * height, 2 * width)

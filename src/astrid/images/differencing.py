@@ -208,7 +208,7 @@ def difference(
         difference=subtraction.difference,
         significance=significance.image,
         flux=subtraction.score / subtraction.gain,
-        flux_err=np.sqrt(significance.variance) / subtraction.gain,
+        flux_err=np.asarray(np.sqrt(significance.variance) / subtraction.gain, np.float32),
         mask=mask,
         candidates=candidates,
         triplets=cutouts,
@@ -373,9 +373,7 @@ def _common_stars(
     )
 
 
-def _match(
-    science: Frame, reference: Frame, stars: _Stars, optics: Optics
-) -> tuple[Matching, FluxRatio]:
+def _match(science: Frame, reference: Frame, stars: _Stars, optics: Optics) -> tuple[Matching, FluxRatio]:
     """Make the frames alike: by PSFs and the stars' flux ratio, or by a fitted kernel."""
     if optics.method == "zogy":
         ratio = measure_flux_ratio(*stars.science, *stars.reference)

@@ -43,9 +43,15 @@ def fill_masked(frame: Frame, *, keep: Flag = Flag.SATURATED) -> Frame:
             inner = slice(top, top + _TILE), slice(left, left + _TILE)
             if not holes[inner].any():
                 continue
-            outer = slice(max(top - _MARGIN, 0), top + _TILE + _MARGIN), slice(max(left - _MARGIN, 0), left + _TILE + _MARGIN)
+            outer = (
+                slice(max(top - _MARGIN, 0), top + _TILE + _MARGIN),
+                slice(max(left - _MARGIN, 0), left + _TILE + _MARGIN),
+            )
             filled = _inpaint(frame.data[outer], holes[outer], edge[outer])
-            back = slice(top - outer[0].start, top - outer[0].start + _TILE), slice(left - outer[1].start, left - outer[1].start + _TILE)
+            back = (
+                slice(top - outer[0].start, top - outer[0].start + _TILE),
+                slice(left - outer[1].start, left - outer[1].start + _TILE),
+            )
             data[inner] = np.where(holes[inner], filled[back], data[inner])
     mask = frame.mask | np.where(holes, np.uint16(Flag.FILLED), np.uint16(0))
     return frame.with_(data=data, mask=mask)

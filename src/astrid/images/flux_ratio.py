@@ -75,9 +75,7 @@ def measure_flux_ratio(
             f"{int(usable.sum())} stars have a flux in both frames, but the flux ratio needs {fewest}; "
             "use frames with more stars in common"
         )
-    fs, es, fr, er = (
-        column[usable] for column in (science_flux, science_err, reference_flux, reference_err)
-    )
+    fs, es, fr, er = (column[usable] for column in (science_flux, science_err, reference_flux, reference_err))
     ratio = float(np.median(fr / fs))
     weight = np.ones(len(fs))
     for _ in range(20):

@@ -107,7 +107,9 @@ def forced_photometry(
     for name, (unit, description) in LIGHT_CURVE_COLUMNS.items():
         values = [row.get(name) for row in rows]
         if name in ("name", "filter", "flags", "reason"):
-            table[name] = MaskedColumn([str(value or "") for value in values], dtype=str, description=description)
+            table[name] = MaskedColumn(
+                [str(value or "") for value in values], dtype=str, description=description
+            )
         else:
             numbers = np.array([np.nan if value is None else value for value in values], float)
             table[name] = MaskedColumn(
@@ -127,7 +129,8 @@ def _position(
         assert radec is not None
         if reference.wcs is None:
             raise PhotometryError(
-                f"{reference.name}: no WCS, so a sky position means nothing; give the position in pixels (--at x,y)"
+                f"{reference.name}: no WCS, so a sky position means nothing; "
+                "give the position in pixels (--at x,y)"
             )
         x, y = (float(value) for value in reference.wcs.all_world2pix(radec[0], radec[1], 0))
     ny, nx = reference.shape
@@ -146,10 +149,13 @@ def _measure(found: Reduction, x: float, y: float, zero_point: float | None) -> 
     row, column = round(here_y), round(here_x)
     if not (0 <= row < ny and 0 <= column < nx) or found.mask[row, column] & Flag.NO_DATA:
         raise PhotometryError(
-            f"{found.science.name}: the position falls on ({here_x:.1f}, {here_y:.1f}), where the frame has no data"
+            f"{found.science.name}: the position falls on ({here_x:.1f}, {here_y:.1f}), "
+            "where the frame has no data"
         )
     subtraction, ratio = found.subtraction, found.flux_ratio.value
-    score = float(ndimage.map_coordinates(subtraction.score, [[here_y], [here_x]], order=3, mode="nearest")[0])
+    score = float(
+        ndimage.map_coordinates(subtraction.score, [[here_y], [here_x]], order=3, mode="nearest")[0]
+    )
     gain = float(subtraction.gain[row, column])
     flux = score / gain * ratio
     flux_err = float(np.sqrt(found.significance.variance[row, column])) / gain * ratio

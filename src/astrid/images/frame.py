@@ -102,11 +102,8 @@ class Frame:
         data = _native(self.data, np.float32, self.name)
         if data.ndim != 2:
             raise FrameError(f"{self.name}: expected a 2-D image, got {data.ndim} axes; choose one plane")
-        mask = (
-            np.zeros(data.shape, np.uint16)
-            if self.mask is None
-            else _native(self.mask, np.uint16, self.name)
-        )
+        given: NDArray[np.uint16] | None = self.mask
+        mask = np.zeros(data.shape, np.uint16) if given is None else _native(given, np.uint16, self.name)
         for label, plane in (("mask", mask), ("variance", self.variance)):
             if plane is not None and np.shape(plane) != data.shape:
                 raise FrameError(

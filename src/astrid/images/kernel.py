@@ -62,14 +62,17 @@ class FittedKernel:
 
     @property
     def size(self) -> int:
+        """Side of the largest stamp, px."""
         return max(self.psf.size, self.coefficients.shape[1])
 
     @property
     def varies(self) -> bool:
+        """Whether the kernel or the PSF depends on the position."""
         return len(self.coefficients) > 1 or self.psf.degree > 0
 
     @property
     def curvature(self) -> float:
+        """Second-order change of the kernel's or the PSF's peak to the edge, relative."""
         middle = self.coefficients.shape[1] // 2
         peak = self.coefficients[:, middle, middle]
         return max(float(np.abs(peak[3:]).max(initial=0) / abs(peak[0])), self.psf.curvature)
@@ -84,9 +87,12 @@ class FittedKernel:
         """Kernel at a place of the image, (m, m)."""
         u, v = scaled(x, y, self.shape)
         degree = {1: 0, 3: 1, 6: 2}[len(self.coefficients)]
-        return np.asarray(np.tensordot(terms(np.clip(u, -1, 1), np.clip(v, -1, 1), degree), self.coefficients, 1))
+        return np.asarray(
+            np.tensordot(terms(np.clip(u, -1, 1), np.clip(v, -1, 1), degree), self.coefficients, 1)
+        )
 
     def at(self, x: float, y: float) -> tuple[Stamp, Stamp, Stamp]:
+        """Stamps A, B and P; the frame that is not convolved has a single 1."""
         kernel = self.kernel_at(x, y).astype(np.float32)
         a, b = (kernel, _ONE) if self.convolved == "science" else (_ONE, kernel)
         return a, b, self.psf.at(x, y)
@@ -188,7 +194,9 @@ class _Fit:
     and the large one is a sum of Kronecker products (Alard 2000, A&AS 144, 363).
     """
 
-    def __init__(self, sharp: Frame, broad: Frame, cells: list[tuple[int, int]], half: int, degree: int) -> None:
+    def __init__(
+        self, sharp: Frame, broad: Frame, cells: list[tuple[int, int]], half: int, degree: int
+    ) -> None:
         assert sharp.variance is not None and broad.variance is not None
         self.half, self.side, self.degree = half, 2 * half + 1, degree
         self.n_terms = {0: 1, 1: 3, 2: 6}[degree]
@@ -213,7 +221,7 @@ class _Fit:
 
     def background(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Fitted difference of the skies, broad minus convolved sharp."""
-        u, v = scaled(np.arange(shape[1]), np.arange(shape[0]), shape)
+        u, v = scaled(np.arange(shape[1], dtype=float), np.arange(shape[0], dtype=float), shape)
         plane = self.solution[-3] + self.solution[-2] * u[None, :] + self.solution[-1] * v[:, None]
         return np.asarray(plane, np.float32)
 
@@ -302,9 +310,7 @@ class _Fit:
         right[size:] = psi.T @ b[:, inner]
         return normal, right
 
-    def _solution(
-        self, system: tuple[NDArray[np.float64], ...], strength: float
-    ) -> NDArray[np.float64]:
+    def _solution(self, system: tuple[NDArray[np.float64], ...], strength: float) -> NDArray[np.float64]:
         normal, right = system[0].copy(), system[1]
         inner = self.side**2
         scale = float(np.trace(normal[:inner, :inner])) / inner

@@ -186,7 +186,10 @@ def _climb(
             for dx in (-1, 0, 1):
                 rows, columns = np.clip(row + dy, 0, ny - 1), np.clip(column + dx, 0, nx - 1)
                 higher = sign * score[rows, columns] > best
-                best_row, best_column = np.where(higher, rows, best_row), np.where(higher, columns, best_column)
+                best_row, best_column = (
+                    np.where(higher, rows, best_row),
+                    np.where(higher, columns, best_column),
+                )
                 best = np.where(higher, sign * score[rows, columns], best)
         row, column = best_row, best_column
     return row, column

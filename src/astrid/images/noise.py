@@ -197,7 +197,9 @@ def noise_correlation(
         result = result - max(float(np.median(rim)), 0.0)
     result = (result / result[lag, lag]).astype(np.float32)
     error = 1 / np.sqrt(count)
-    if lag == 0 or max(abs(float(result[lag, lag + 1])), abs(float(result[lag + 1, lag]))) < max(_WHITE, 4 * error):
+    if lag == 0 or max(abs(float(result[lag, lag + 1])), abs(float(result[lag + 1, lag]))) < max(
+        _WHITE, 4 * error
+    ):
         return None
     result[np.abs(result) < 3 * error] = 0
     return result

@@ -79,7 +79,9 @@ def measure_optics(
         crowded = covered > _CROWDED
         any_crowded |= crowded
         if crowded:
-            troubles.append(f"sources cover {min(covered, 1):.0%} of the {role} frame, so no star is isolated")
+            troubles.append(
+                f"sources cover {min(covered, 1):.0%} of the {role} frame, so no star is isolated"
+            )
         try:
             psf = measure_psf(frame, sources, degree=0 if crowded else None)
         except PSFError as error:

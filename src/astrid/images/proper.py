@@ -66,17 +66,21 @@ class MatchedPSFs:
 
     @property
     def size(self) -> int:
+        """Side of the largest stamp, px."""
         return max(self.science.size, self.reference.size)
 
     @property
     def varies(self) -> bool:
+        """Whether either PSF depends on the position."""
         return self.science.degree > 0 or self.reference.degree > 0
 
     @property
     def curvature(self) -> float:
+        """That of the PSF which curves more."""
         return max(self.science.curvature, self.reference.curvature)
 
     def at(self, x: float, y: float) -> tuple[Stamp, Stamp, Stamp]:
+        """Stamps F_r P_r, F_n P_n and P_n, with F_n = 1."""
         science = self.science.at(x, y)
         return np.float32(self.flux_ratio) * self.reference.at(x, y), science, science
 
@@ -256,13 +260,20 @@ class _Filters:
     def minus(self, other: _Filters, over: float) -> _Filters:
         scale = np.float32(1 / over)
         return _Filters(
-            *((getattr(self, name) - getattr(other, name)) * scale for name in ("dn", "dr", "kn", "kr")),
+            (self.dn - other.dn) * scale,
+            (self.dr - other.dr) * scale,
+            (self.kn - other.kn) * scale,
+            (self.kr - other.kr) * scale,
             (self.gain - other.gain) / over,
         )
 
 
 def _filters(
-    matching: Matching, x: float, y: float, grid: _TileGrid, noise: tuple[NDArray[np.float32], NDArray[np.float32]]
+    matching: Matching,
+    x: float,
+    y: float,
+    grid: _TileGrid,
+    noise: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> _Filters:
     """Filters at one place from its stamps and the noise power of both images."""
     stamp_a, stamp_b, stamp_p = matching.at(x, y)
@@ -279,7 +290,9 @@ def _filters(
     response[0] = 1.0
     if grid.shape[1] % 2 == 0:
         response[-1] = 1.0
-    gain = float((_squared(source) / power).astype(float).sum(axis=0) @ response) / (grid.shape[0] * grid.shape[1])
+    gain = float((_squared(source) / power).astype(float).sum(axis=0) @ response) / (
+        grid.shape[0] * grid.shape[1]
+    )
     return _Filters(a * white * scale, b * white * scale, matched * a, matched * b, gain)
 
 

@@ -69,7 +69,9 @@ def measure_psf(frame: Frame, sources: Sources, *, degree: int | None = None) ->
     half = int(np.clip(np.ceil(_REACH * fwhm), 7, 31))
     ny, nx = frame.shape
     x, y = sources.x[chosen], sources.y[chosen]
-    chosen = chosen[(x > half) & (y > half) & (x < nx - 1 - half) & (y < ny - 1 - half)][: _MOST_STARS if degree is None else _CONSTANT_STARS]
+    chosen = chosen[(x > half) & (y > half) & (x < nx - 1 - half) & (y < ny - 1 - half)][
+        : _MOST_STARS if degree is None else _CONSTANT_STARS
+    ]
     if len(chosen) < _FEWEST_STARS:
         raise _too_few(frame, len(chosen), f"lie {half} px or more inside the image")
     if degree is None:
@@ -157,7 +159,9 @@ class _Stack:
         self.dx = sources.x[chosen] - self.column
         self.dy = sources.y[chosen] - self.row
         self.flux = sources.flux[chosen]
-        self.basis = terms(*scaled(sources.x[chosen], sources.y[chosen], frame.shape), degree).astype(np.float32)
+        self.basis = terms(*scaled(sources.x[chosen], sources.y[chosen], frame.shape), degree).astype(
+            np.float32
+        )
         self.coefficients = np.zeros((self.basis.shape[1], grid.points, grid.points), np.float32)
         self.coefficients[0] = moffat_psf(0.95 * fwhm, frame.shape, half=grid.half).coefficients[0]
         self.taper = taper(grid.reach, grid.oversampling, grid.half).astype(np.float32)
@@ -235,20 +239,20 @@ class _Stack:
     def quality(self) -> float:
         """Rms residual of the brighter stars' cores beyond their noise, relative to their peaks."""
         weight = self.weight[:, self.core][self.keep]
-        noise = np.where(weight > 0, 1 / np.maximum(weight, 1e-30), 0).mean(axis=1)
-        power = np.mean(self.residual[:, self.core][self.keep] ** 2, axis=1) - noise
+        seen = weight > 0
+        beyond = self.residual[:, self.core][self.keep] ** 2 - 1 / np.where(seen, weight, 1)
+        power = (beyond * seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
         peak = np.maximum(self.data[:, self.core][self.keep].max(axis=1), 1e-30)
         bright = np.argsort(-peak)[: max(_FEWEST_STARS, len(peak) // 4)]
         return float(np.sqrt(max(float(np.median((power / peak**2)[bright])), 0.0)))
 
     def _draw(self, grids: NDArray[np.float32]) -> NDArray[np.float32]:
         to_x, to_y = self.grid.to_pixels(self.dx), self.grid.to_pixels(self.dy)
-        drawn: NDArray[np.float32] = to_y @ grids @ to_x.transpose(0, 2, 1)
-        return drawn
+        return np.asarray(to_y @ grids @ to_x.transpose(0, 2, 1), np.float32)
 
     def _neighbours(self, grids: NDArray[np.float32]) -> NDArray[np.float32]:
         """Light of the neighbours on each stamp, their fluxes fitted to what the stars leave."""
-        light = np.zeros_like(self.data)
+        light: NDArray[np.float32] = np.zeros(self.data.shape, np.float32)
         if not len(self.star):
             return light
         to_x, to_y = self.grid.to_pixels(self.near_dx), self.grid.to_pixels(self.near_dy)
@@ -256,17 +260,16 @@ class _Stack:
         rest = self.data - self.flux[:, None, None].astype(np.float32) * self._draw(grids)
         for _ in range(2):
             left = rest - light
-            np_sum = np.einsum
             weight = drawn * self.open_weight[self.star]
-            power = np_sum("nij,nij->n", weight, drawn)
-            gain = np_sum("nij,nij->n", weight, left[self.star]) / np.maximum(power, 1e-30)
+            power = np.einsum("nij,nij->n", weight, drawn)
+            gain = np.einsum("nij,nij->n", weight, left[self.star]) / np.maximum(power, 1e-30)
             # A neighbour beyond the stamp cannot be fitted there: its catalogue flux stands.
             seen = power > 0.2 * np.median(power)
             first = ~light.any()
             self.near_flux = np.where(
                 seen, np.maximum((0 if first else self.near_flux) + gain, 0), self.near_flux
             )
-            light = np.zeros_like(self.data)
+            light = np.zeros(self.data.shape, np.float32)
             np.add.at(light, self.star, self.near_flux[:, None, None].astype(np.float32) * drawn)
         return light
 
@@ -275,8 +278,9 @@ class _Stack:
         weight = self.weight[:, self.core].astype(float)
         for _ in range(2):
             model = self._draw(grids)
-            slope_y, slope_x = np.gradient(model, axis=(1, 2))
-            design = np.stack([plane[:, self.core] for plane in (model, -slope_x, -slope_y)], axis=2).astype(float)
+            slope_x, slope_y = (np.asarray(np.gradient(model, axis=axis)) for axis in (2, 1))
+            planes = [plane[:, self.core] for plane in (model, -slope_x, -slope_y)]
+            design = np.stack(planes, axis=2).astype(float)
             weighted = design * weight[:, :, None]
             normal = weighted.transpose(0, 2, 1) @ design
             right = weighted.transpose(0, 2, 1) @ clean[:, self.core, None].astype(float)
@@ -319,7 +323,9 @@ class _Stack:
                 break
             misfit = np.abs(values - basis @ solution.T.astype(np.float32)) / spread
             weight[misfit > _CLIP] = 0
-        update: NDArray[np.float32] = solution.T.reshape(n_terms, self.grid.points, self.grid.points).astype(np.float32)
+        update: NDArray[np.float32] = solution.T.reshape(n_terms, self.grid.points, self.grid.points).astype(
+            np.float32
+        )
         return update
 
     def _nearest(self, shift: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -335,7 +341,9 @@ class _Stack:
         """
         width = 0.35 * self.fwhm * self.grid.oversampling
         blend = np.clip((self.grid.radius() - 1.0 * self.fwhm) / (0.6 * self.fwhm), 0, 1).astype(np.float32)
-        smoothed: NDArray[np.float32] = update * (1 - blend) + blend * ndimage.gaussian_filter(update, (0, width, width))
+        smoothed: NDArray[np.float32] = update * (1 - blend) + blend * ndimage.gaussian_filter(
+            update, (0, width, width)
+        )
         return smoothed
 
     def _recentre(self) -> None:
@@ -354,5 +362,7 @@ class _Stack:
         # First order: the drift of one iteration is a small part of a pixel.
         slope_y, slope_x = np.gradient(self.coefficients[0], 1 / self.grid.oversampling)
         fit_x, fit_y = (np.linalg.lstsq(self.basis, c, rcond=None)[0] for c in (cx, cy))
-        self.coefficients = self.coefficients + fit_x[:, None, None] * slope_x + fit_y[:, None, None] * slope_y
+        self.coefficients = (
+            self.coefficients + fit_x[:, None, None] * slope_x + fit_y[:, None, None] * slope_y
+        )
         self.dx, self.dy = self.dx + cx, self.dy + cy

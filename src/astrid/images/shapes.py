@@ -209,9 +209,7 @@ def _sharpness(
 
 def _best_overlap(psf: NDArray[np.float32], hit: NDArray[np.float32]) -> float:
     """Largest cosine between the two shapes over the 3 x 3 places of the hit."""
-    return max(
-        float(np.vdot(psf, np.roll(hit, (dy, dx), (0, 1)))) for dy in (-1, 0, 1) for dx in (-1, 0, 1)
-    )
+    return max(float(np.vdot(psf, np.roll(hit, (dy, dx), (0, 1)))) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 
 
 def _misfit(

@@ -132,7 +132,9 @@ def _find(frame: Frame, threshold: float, sigma: float) -> Sources:
     spread = wide / np.maximum(flux, 1e-30)
     snr = flux / (noise * np.sqrt(np.pi) * radius)
     flags = _core_flags(frame.mask, row, column)
-    near_edge = (x < radius) | (y < radius) | (x > frame.shape[1] - 1 - radius) | (y > frame.shape[0] - 1 - radius)
+    near_edge = (
+        (x < radius) | (y < radius) | (x > frame.shape[1] - 1 - radius) | (y > frame.shape[0] - 1 - radius)
+    )
     flags |= np.where(near_edge, np.uint16(Flag.EDGE), np.uint16(0))
     sources = Sources(x, y, flux, snr, fwhm, elongation, spread, frame.data[row, column].astype(float), flags)
     sources = sources[flux > 0]
@@ -147,7 +149,11 @@ def _noise_gain(sigma: float, correlation: NDArray[np.float32] | None) -> float:
     point[half, half] = 1
     narrow = ndimage.gaussian_filter(point, sigma, truncate=3)
     kernel = narrow - ndimage.gaussian_filter(narrow, sigma * _WIDER, truncate=2.5)
-    seen = kernel if correlation is None else ndimage.convolve(kernel, correlation.astype(float), mode="constant")
+    seen = (
+        kernel
+        if correlation is None
+        else ndimage.convolve(kernel, correlation.astype(float), mode="constant")
+    )
     return float(np.sqrt(max((kernel * seen).sum(), 0.01 * (kernel**2).sum())))
 
 
@@ -183,10 +189,13 @@ def _cores(
     dx, dy = (c * bx - b * by) / determinant, (a * by - b * bx) / determinant
     far = np.hypot(dx, dy) > 1.5
     x, y = column + np.where(far, 0, dx), row + np.where(far, 0, dy)
-    return _FWHM_TO_SIGMA / np.sqrt(np.sqrt(large * small)), np.sqrt(large / small), x, y
+    fwhm = _FWHM_TO_SIGMA / np.sqrt(np.sqrt(large * small))
+    return fwhm, np.sqrt(large / small), np.asarray(x, float), np.asarray(y, float)
 
 
-def _core_flags(mask: NDArray[np.uint16], row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.uint16]:
+def _core_flags(
+    mask: NDArray[np.uint16], row: NDArray[np.int64], column: NDArray[np.int64]
+) -> NDArray[np.uint16]:
     """Bits set anywhere in the 3 x 3 pixels about each peak."""
     flags = np.zeros(len(row), np.uint16)
     for dy in (-1, 0, 1):
@@ -199,8 +208,9 @@ def _core_flags(mask: NDArray[np.uint16], row: NDArray[np.int64], column: NDArra
 def stars_of(sources: Sources, *, snr: float = 20.0) -> NDArray[np.bool_]:
     """Choose the sources that look like unsaturated single stars.
 
-    The stellar locus is the densest place in width among bright sources; stars lie within 20 % of it and are no more than 1.4 times as
-    elongated as it is typical.
+    The stellar locus is the densest place in width among bright sources; stars lie within
+    20 % of it, are no more than 1.4 times as elongated as is typical and have no more
+    light around them than most.
 
     Parameters
     ----------
