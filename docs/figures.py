@@ -1,10 +1,13 @@
-"""The figures of this site and of the README: ``python docs/figures.py``.
+"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING_FOLDER]``.
 
 Run by hand when what they show has changed; their results are committed in ``_static``.
+The light curve needs the frames of KB13475 (SAAO 1.0 m, 2013) that MichaelDAlbrow/pyDIA
+published as its example; without their folder it is left as it is.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from astrid.images import SimulationConfig, difference, simulate_pair
+from astrid.images import SimulationConfig, difference, forced_photometry, read_frame, simulate_pair
 
 STATIC = Path(__file__).resolve().parent / "_static"
 INK = "#1f2430"
@@ -65,6 +68,26 @@ def field(path: Path, seed: int = 0) -> None:
     plt.close(figure)
 
 
+def caustic_exit(path: Path, frames: Path) -> None:
+    """A microlensing event crossing its last caustic: the season, and the night of the exit."""
+    names = sorted(frames.glob("AKB13475I*.fits*"))
+    reference = next(name for name in names if "I0172" in name.name)
+    others = (read_frame(name) for name in names if name != reference)
+    curve = forced_photometry(others, read_frame(reference), at=(271.5, 225.7))
+    mjd, flux, error = (np.asarray(curve[name], float) for name in ("mjd", "flux", "flux_err"))
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
+    night = (mjd > 56507.6) & (mjd < 56508.1)
+    for axes, shown, title in zip(panels, (mjd > 0, night), ("the season", "the night of the exit"), strict=True):
+        axes.axhline(0, color="#c8ccd4", linewidth=1)
+        axes.errorbar(mjd[shown] - 56400, flux[shown] / 1e3, error[shown] / 1e3, fmt="o", ms=4, color="#1a5a85")
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_xlabel("MJD - 56400, days")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("difference flux, 1000 ADU of the reference")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
 def _ring(axes: Any, row: Any) -> None:
     colour = "#1a365d" if row["snr"] < 0 else "#742a2a"
     axes.add_patch(plt.Circle((row["x"], row["y"]), 18, fill=False, color=colour, linewidth=1.1))
@@ -80,3 +103,5 @@ def _frameless(axes: Any) -> None:
 if __name__ == "__main__":
     STATIC.mkdir(exist_ok=True)
     field(STATIC / "demo.png")
+    if len(sys.argv) > 1:
+        caustic_exit(STATIC / "caustic_exit.png", Path(sys.argv[1]))

@@ -110,7 +110,9 @@ def read_frame(
     if "variance" in given:
         variance = planes.variance_file(given["variance"], survey, data.shape, name)
     if values.get("saturation") is not None:
-        mask |= np.where(data >= values["saturation"], np.uint16(Flag.SATURATED), np.uint16(0))
+        # A level beyond single precision saturates nothing.
+        level = np.float32(min(values["saturation"], float(np.finfo(np.float32).max)))
+        mask |= np.where(data >= level, np.uint16(Flag.SATURATED), np.uint16(0))
     mask |= _without_data(data, name, problems)
     if values.get("gain") is None and variance is not None:
         values["gain"] = planes.gain_of_variance(data, variance, mask, problems)

@@ -84,11 +84,12 @@ def shapes(
     """
     # The filters vary over the image: each cell has its own idea of a point source.
     cell = np.stack([row // _CELL, column // _CELL])
+    noise = _pixel_noise(subtraction, row, column)
     merged = {column.name: np.empty(len(row)) for column in fields(Shapes)}
     for place in np.unique(cell, axis=1).T:
         chosen = np.flatnonzero((cell == place[:, None]).all(axis=0))
         response = subtraction.response_at(float((place[1] + 0.5) * _CELL), float((place[0] + 0.5) * _CELL))
-        peaks = _Peaks(row[chosen], column[chosen], dx[chosen], dy[chosen], flux[chosen])
+        peaks = _Peaks(*(values[chosen] for values in (row, column, dx, dy, flux, noise)))
         part = _shapes(subtraction, response, significance, peaks, fwhm)
         for name, values in merged.items():
             values[chosen] = getattr(part, name)
@@ -97,13 +98,14 @@ def shapes(
 
 @dataclass(frozen=True, eq=False)
 class _Peaks:
-    """Peaks of one cell: pixel, sub-pixel offset and flux."""
+    """Peaks of one cell: pixel, sub-pixel offset, flux and the noise of a pixel of D there."""
 
     row: NDArray[np.int64]
     column: NDArray[np.int64]
     dx: NDArray[np.float64]
     dy: NDArray[np.float64]
     flux: NDArray[np.float64]
+    noise: NDArray[np.float64]
 
 
 def _shapes(
@@ -135,7 +137,7 @@ def _shapes(
     near = np.hypot(offset[:, None], offset[None, :]) <= max(1.6 * fwhm, 2.0)
     corrected = sign * _stamps(significance, row, column, half)
     depth = np.maximum(-np.where(near, corrected, np.inf).min(axis=(1, 2)), 0)
-    sharpness, sharpness_err = _sharpness(subtraction, response, row, column)
+    sharpness, sharpness_err = _sharpness(subtraction, response, peaks)
     misfit, misfit_err = _misfit(subtraction, response, peaks, fwhm)
     return Shapes(
         fwhm=fwhm * np.sqrt((xx + yy) / 2 / point),
@@ -174,14 +176,14 @@ def _point_moment(response: NDArray[np.float32], half: int, width: float) -> flo
 def _sharpness(
     subtraction: Subtraction,
     response: Response,
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
+    peaks: _Peaks,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """S/N as a hit pixel over S/N as a point source, relative to that of a point source, and its error.
 
     Both are matched filters on D, whose noise is white, so that their ratio is the likelihood
     ratio of the two explanations: above 1 / overlap a hit pixel explains D better than a star.
     """
+    row, column = peaks.row, peaks.column
     half = min(_HIT_HALF, response.psf.shape[0] // 2)
     middle = response.psf.shape[0] // 2
     box = slice(middle - half, middle + half + 1)
@@ -200,7 +202,7 @@ def _sharpness(
         ]
         best = np.where(chosen, sign * (np.max if sign > 0 else np.min)(scores, axis=0), best)
         overlap = np.where(chosen, _best_overlap(psf, shape), overlap)
-    hit_snr = best / _pixel_noise(subtraction, row, column)
+    hit_snr = best / peaks.noise
     # Both by pixel noise alone: what the PSF model gets wrong spoils neither explanation.
     noise = np.sqrt(subtraction.variance[row, column].astype(float))
     snr = np.maximum(np.abs(subtraction.score[row, column]) / noise, 1e-3)
@@ -225,7 +227,7 @@ def _misfit(
     rows, columns = np.broadcast_arrays(rows, columns)
     shape = ndimage.map_coordinates(response.psf, [rows, columns], order=5, mode="nearest")
     model = peaks.flux[:, None, None] * shape
-    noise2 = _pixel_noise(subtraction, row, column) ** 2
+    noise2 = peaks.noise**2
     residual = np.square(_stamps(subtraction.difference, row, column, half) - model).sum(axis=(1, 2))
     own = np.maximum(np.square(model).sum(axis=(1, 2)), 1e-30)
     pixels = len(offset) ** 2
