@@ -107,7 +107,8 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
     if not crowded:
         step = max(1, int(np.sqrt(frame.data.size / _SAMPLE)))
         some = empty[::step, ::step] & (sigma[::step, ::step] > 0)
-        scale = robust_sigma(frame.data[::step, ::step][some] / sigma[::step, ::step][some])
+        values = frame.data[::step, ::step][some] / sigma[::step, ::step][some]
+        scale = robust_sigma(values) if some.any() else 0.0
         if scale > 0:
             correlation = noise_correlation(frame.data, sigma * np.float32(scale), empty)
     if not scale * float(np.median(sigma[::8, ::8])) > 0:
@@ -172,7 +173,7 @@ def noise_correlation(
     Returns
     -------
     correlation : (2 largest_lag + 1, 2 largest_lag + 1) float32 ndarray, or None
-        1 in the middle; None when the noise is white within 3 %.
+        1 in the middle; None when the noise is white within 3 %, or there is none.
     """
     box = tuple(
         slice((side - min(side, _CORRELATION_SIDE)) // 2, (side + min(side, _CORRELATION_SIDE)) // 2)
@@ -195,6 +196,8 @@ def noise_correlation(
         # A correlation that does not end is sky that was left, and no noise.
         rim = np.concatenate([result[0], result[-1], result[1:-1, 0], result[1:-1, -1]])
         result = result - max(float(np.median(rim)), 0.0)
+    if not result[lag, lag] > 0:
+        return None
     result = (result / result[lag, lag]).astype(np.float32)
     error = 1 / np.sqrt(count)
     if lag == 0 or max(abs(float(result[lag, lag + 1])), abs(float(result[lag + 1, lag]))) < max(
