@@ -212,7 +212,9 @@ def _sub_pixel(
     safe = np.where(determinant > 0, determinant, 1)
     dx = np.where(determinant > 0, -(hyy * gx - hxy * gy) / safe, 0)
     dy = np.where(determinant > 0, -(hxx * gy - hxy * gx) / safe, 0)
+    # On the image's border there are no neighbours on one side, and the peak may lie outside.
     trusted = (np.abs(dx) <= 1) & (np.abs(dy) <= 1)
+    trusted &= (row > 0) & (row < ny - 1) & (column > 0) & (column < nx - 1)
     dx, dy = np.where(trusted, dx, 0), np.where(trusted, dy, 0)
     return dx, dy, (gx * dx + gy * dy) / 2
 
