@@ -6,8 +6,10 @@ once, when it is made, and every function of this room takes and returns frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
     from astrid.images.psf import PSF
 
 __all__ = ["Flag", "Frame"]
+
+
+_FACTS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "gain": ("a positive number", lambda value: value > 0),
+    "exposure": ("a positive number", lambda value: value > 0),
+    "saturation": ("a positive number", lambda value: value > 0),
+    "read_noise": ("a number of 0 or more", lambda value: value >= 0),
+    "zero_point": ("a finite number", lambda value: True),
+    "mjd": ("a finite number", lambda value: True),
+}
 
 
 class Flag(IntFlag):
@@ -126,12 +138,20 @@ class Frame:
         data = planes["data"]
         if mask.all() and not (mask & Flag.NO_DATA == 0).any():
             raise FrameError(f"{self.name}: no pixel has data; check that the right extension was read")
-        for fact in ("gain", "exposure", "saturation"):
+        for fact, (wanted, physical) in _FACTS.items():
             value = getattr(self, fact)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise FrameError(
-                    f"{self.name}: {fact} is {value}, expected a positive number; give the right one"
-                )
+            if value is None:
+                continue
+            if not (isinstance(value, Real) and np.isfinite(float(value)) and physical(float(value))):
+                raise FrameError(f"{self.name}: {fact} is {value!r}, expected {wanted}; give the right one")
+        correlation = self.noise_correlation
+        if correlation is not None and (
+            np.ndim(correlation) != 2 or len(set(np.shape(correlation))) != 1 or len(correlation) % 2 == 0
+        ):
+            raise FrameError(
+                f"{self.name}: the noise correlation has shape {np.shape(correlation)}, expected a square "
+                "of odd side with the zero lag in its middle"
+            )
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "mask", mask)
 
@@ -163,7 +183,11 @@ class Frame:
 
 
 def _native(array: ArrayLike, dtype: type[np.generic], name: str) -> NDArray[Any]:
-    """Contiguous, native byte order, of the wanted type; values that overflow become NaN."""
+    """Contiguous, native byte order, of the wanted type; what overflows or is masked becomes NaN."""
+    if np.iscomplexobj(array):
+        raise FrameError(f"{name}: the pixels are complex numbers, expected real ones; give one part of them")
+    if np.ma.isMaskedArray(array):
+        array = np.ma.filled(np.ma.asarray(array, dtype=float), np.nan)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             return np.ascontiguousarray(array, dtype=dtype)

@@ -22,7 +22,7 @@ _LARGEST_LAG = 8
 _WHITE = 0.03
 # With less of the sky empty, what looks empty may be fainter sources, correlated but no noise.
 _EMPTY = 0.8
-_STARLIGHT, _RESAMPLED = 0.3, 0.2
+_STARLIGHT, _RESAMPLED, _LOPSIDED = 0.3, 0.2, 1.3
 # Second differences whose middle pixel is below the median: sqrt((36 - 16 * 2 / pi) / 36).
 _BELOW_MEDIAN = 0.8468
 _SAMPLE = 1 << 19
@@ -88,7 +88,8 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
         correlation = noise_correlation(frame.data, level, good & ~fainter)
         if correlation is not None:
             middle = correlation.shape[0] // 2
-            crowded = bool(correlation[middle, middle + 2] > _STARLIGHT)
+            # Starlight is lopsided as well, which smoothed noise is not.
+            crowded = bool(correlation[middle, middle + 2] > _STARLIGHT) and _lopsided(frame.data, good)
             if not crowded and correlation[middle, middle + 1] > _RESAMPLED:
                 lit = fainter
     empty = good & ~lit
@@ -126,6 +127,13 @@ def measure_noise(frame: Frame, mesh: int = 64) -> Frame:
             "the plane was scaled to the scatter"
         )
     return frame.with_(variance=variance.astype(np.float32, copy=False), noise_correlation=correlation)
+
+
+def _lopsided(data: NDArray[np.float32], good: NDArray[np.bool_]) -> bool:
+    """Whether the upper half of the pixels is much wider than the lower."""
+    step = max(1, int(np.sqrt(data.size / _SAMPLE)))
+    low, middle, high = np.percentile(data[::step, ::step][good[::step, ::step]], [15.8655, 50, 84.1345])
+    return bool(high - middle > _LOPSIDED * (middle - low))
 
 
 def _lower_sigma(data: NDArray[np.float32], good: NDArray[np.bool_]) -> float:

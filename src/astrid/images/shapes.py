@@ -89,7 +89,7 @@ def shapes(
     for place in np.unique(cell, axis=1).T:
         chosen = np.flatnonzero((cell == place[:, None]).all(axis=0))
         response = subtraction.response_at(float((place[1] + 0.5) * _CELL), float((place[0] + 0.5) * _CELL))
-        peaks = _Peaks(*(values[chosen] for values in (row, column, dx, dy, flux, noise)))
+        peaks = _Peaks(row[chosen], column[chosen], dx[chosen], dy[chosen], flux[chosen], noise[chosen])
         part = _shapes(subtraction, response, significance, peaks, fwhm)
         for name, values in merged.items():
             values[chosen] = getattr(part, name)

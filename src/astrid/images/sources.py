@@ -98,7 +98,7 @@ def find_sources(frame: Frame, *, threshold: float = 5.0) -> Sources:
     stars = sources[(sources.flags == 0) & (sources.snr > 2 * threshold)][:300]
     if len(stars) >= 3:
         sigma = float(np.clip(np.percentile(stars.fwhm, 40) / _FWHM_TO_SIGMA, 0.8, 6.0))
-        if not 1 / 1.5 < sigma / _FIRST_SIGMA < 1.5:
+        if not 1 / 1.42 < sigma / _FIRST_SIGMA < 1.42:
             sources = _find(frame, threshold, sigma)
     return sources
 
