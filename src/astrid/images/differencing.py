@@ -340,7 +340,7 @@ class _Stars:
 
 
 def _moved(sources: Sources, aligned: Alignment, reference: Frame) -> Sources:
-    """The reference's sources on the science grid: positions, sizes and fluxes follow the mapping."""
+    """The reference's sources on the science grid; resampling conserves their fluxes."""
     x, y = aligned.mapping.inverse(sources.x, sources.y)
     ny, nx = reference.shape
     inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
