@@ -14,7 +14,6 @@ import platform
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import astrid.bench
 from astrid._version import __version__
 from astrid.bench._cost import Measured, measure_process
-from astrid.errors import OutputError, UsageError
+from astrid.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -167,20 +166,11 @@ class Report:
         OutputError
             The file cannot be written.
         """
-        path = Path(path)
+        from astrid.images.writing import atomic_path
+
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        partial = None
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-            ) as stream:
-                partial = Path(stream.name)
-                stream.write(text)
-            partial.replace(path)
-        except OSError as error:
-            if partial is not None:
-                partial.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
+        with atomic_path(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     def table(self) -> Table:
         """The report as a table for people."""

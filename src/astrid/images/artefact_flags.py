@@ -34,7 +34,7 @@ _NO_DATA = np.uint16(Flag.NO_DATA | Flag.EDGE)
 _MASKED = 0.1
 _SHARP = 0.3
 _DIPOLE = 0.5
-_ELONGATED = 1.7
+_ELONGATED = 1.45
 # A change on a star of less than this share of its flux is what an imperfect PSF leaves,
 # and so is, in its wings, one of less than that share.
 _SHARE, _UNKNOWN_SHARE, _WING_SHARE = 0.05, 0.5, 0.01
@@ -137,7 +137,7 @@ def flags_of(
         Names of `FLAGS`, comma-separated; empty when clean.
     """
     strength = np.abs(snr)
-    elongated = (shape.elongation > _ELONGATED) & (strength > 8)
+    elongated = (shape.elongation > _ELONGATED) & (strength > 12)
     distance, halo, direction = _saturated_stars(mask, x, y, fwhm)
     # The major axis points at the star, or lies along its rows or columns.
     along = np.abs(np.cos(shape.angle - direction)) > 0.95

@@ -118,7 +118,7 @@ def _shapes(
     """Shapes of peaks that share one response."""
     row, column = peaks.row, peaks.column
     width = response.sigma
-    half = max(4, int(np.ceil(max(2.5 * width, 1.6 * fwhm))))
+    half = max(4, int(np.ceil(max(2.5 * width, 2.0 * fwhm))))
     sign = np.sign(subtraction.score[row, column])[:, None, None]
     # The score is the difference seen through its own PSF: steady where D is mostly noise.
     stamp = sign * _stamps(subtraction.score, row, column, half)
@@ -134,7 +134,7 @@ def _shapes(
     point = _point_moment(response.score, half, width)
     root = np.hypot((xx - yy) / 2, xy)
     major, minor = (xx + yy) / 2 + root, np.maximum((xx + yy) / 2 - root, 0.05)
-    near = np.hypot(offset[:, None], offset[None, :]) <= max(1.6 * fwhm, 2.0)
+    near = np.hypot(offset[:, None], offset[None, :]) <= max(2.0 * fwhm, 2.0)
     corrected = sign * _stamps(significance, row, column, half)
     depth = np.maximum(-np.where(near, corrected, np.inf).min(axis=(1, 2)), 0)
     sharpness, sharpness_err = _sharpness(subtraction, response, peaks)
