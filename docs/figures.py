@@ -77,9 +77,11 @@ def caustic_exit(path: Path, frames: Path) -> None:
     mjd, flux, error = (np.asarray(curve[name], float) for name in ("mjd", "flux", "flux_err"))
     figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
     night = (mjd > 56507.6) & (mjd < 56508.1)
-    for axes, shown, title in zip(panels, (mjd > 0, night), ("the season", "the night of the exit"), strict=True):
+    views = ((mjd > 0, "the season"), (night, "the night of the exit"))
+    for axes, (shown, title) in zip(panels, views, strict=True):
         axes.axhline(0, color="#c8ccd4", linewidth=1)
-        axes.errorbar(mjd[shown] - 56400, flux[shown] / 1e3, error[shown] / 1e3, fmt="o", ms=4, color="#1a5a85")
+        days, level, bar = mjd[shown] - 56400, flux[shown] / 1e3, error[shown] / 1e3
+        axes.errorbar(days, level, bar, fmt="o", ms=4, color="#1a5a85")
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_xlabel("MJD - 56400, days")
         axes.spines[["top", "right"]].set_visible(False)
