@@ -16,7 +16,7 @@ from scipy import linalg, ndimage
 from astrid.errors import SubtractionError
 from astrid.images.frame import Frame
 from astrid.images.proper import Stamp
-from astrid.images.psf import PSF, scaled, terms
+from astrid.images.psf import PSF, at_position, scaled, terms
 
 __all__ = ["FittedKernel", "fit_kernel"]
 
@@ -85,11 +85,7 @@ class FittedKernel:
 
     def kernel_at(self, x: float, y: float) -> NDArray[np.float64]:
         """Kernel at a place of the image, (m, m)."""
-        u, v = scaled(x, y, self.shape)
-        degree = {1: 0, 3: 1, 6: 2}[len(self.coefficients)]
-        return np.asarray(
-            np.tensordot(terms(np.clip(u, -1, 1), np.clip(v, -1, 1), degree), self.coefficients, 1)
-        )
+        return at_position(self.coefficients, *scaled(x, y, self.shape))
 
     def at(self, x: float, y: float) -> tuple[Stamp, Stamp, Stamp]:
         """Stamps A, B and P; the frame that is not convolved has a single 1."""
@@ -199,7 +195,6 @@ class _Fit:
     ) -> None:
         assert sharp.variance is not None and broad.variance is not None
         self.half, self.side, self.degree = half, 2 * half + 1, degree
-        self.n_terms = {0: 1, 1: 3, 2: 6}[degree]
         shut = ndimage.maximum_filter((sharp.mask != 0).view(np.uint8), self.side, mode="constant") != 0
         shut |= broad.mask != 0
         # Noise of the sharp frame enters through the kernel, whose square sums to about 1 / 4 pi sigma^2.
@@ -209,6 +204,7 @@ class _Fit:
         centres = np.array(cells, float).reshape(-1, 2) + _CELL / 2
         u, v = scaled(centres[:, 1], centres[:, 0], sharp.shape)
         self.basis, self.sky = terms(u, v, degree), terms(u, v, 1)
+        self.n_terms = self.basis.shape[1]
         self.prior = _prior(half)
         self.grams = [self._gram(cell, self._weight(cell)) for cell in cells]
         self.strength = _STRENGTHS[0]

@@ -184,11 +184,11 @@ class _Stack:
         # The cores of neighbours are hidden (their wings are subtracted): brighter ones reach further.
         ratio = np.maximum(self.near_flux / sources.flux[chosen[self.star]], 1e-6)
         radius = self.fwhm * np.clip(0.9 + 0.5 * np.log10(ratio * 30), 0.6, 3.0)
-        self.hidden = np.ones(self.data.shape, bool)
+        shown = np.ones(self.data.shape, bool)
         for index, px, py, size in zip(self.star, self.near_dx, self.near_dy, radius, strict=True):
-            self.hidden[index] &= (offset[:, None] - py) ** 2 + (offset[None, :] - px) ** 2 >= size**2
+            shown[index] &= (offset[:, None] - py) ** 2 + (offset[None, :] - px) ** 2 >= size**2
         self.open_weight = self.weight.copy()
-        self.weight *= self.hidden
+        self.weight *= shown
 
     def _subtract_local_sky(self, frame: Frame) -> None:
         """Take off the mean light about each star: faint sources that the sky estimate clips."""

@@ -102,11 +102,11 @@ def corrected_significance(
     flux_error2 = _excess(
         subtraction.score[row, column], variance[row, column], np.square(signal[row, column]), _PRIOR_FLUX**2
     )
-    flank = [(0, reach), (0, -reach), (reach, 0), (-reach, 0)]
-    rows = np.concatenate([row + dy for dy, _ in flank])
-    columns = np.concatenate([column + dx for _, dx in flank])
     shift_error2 = 0.0
     if not registered_by_kernel:
+        flank = [(0, reach), (0, -reach), (reach, 0), (-reach, 0)]
+        rows = np.concatenate([row + dy for dy, _ in flank])
+        columns = np.concatenate([column + dx for _, dx in flank])
         known = variance[rows, columns] + flux_error2 * np.square(signal[rows, columns])
         slope2 = _slope_squared(signal, rows, columns)
         shift_error2 = _excess(subtraction.score[rows, columns], known, slope2, _PRIOR_SHIFT**2)
