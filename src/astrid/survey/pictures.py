@@ -79,7 +79,7 @@ def asinh_grey(
     span = np.arcsinh(max(high - low, 1e-30) / softening)
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = np.arcsinh((values - np.float32(low)) / np.float32(softening)) / np.float32(span)
-    empty = ~np.isfinite(scaled) if blank is None else blank | ~np.isfinite(scaled)
+    empty = ~np.isfinite(values) if blank is None else blank | ~np.isfinite(values)
     index = 1 + np.clip(np.where(empty, 0, scaled), 0, 1) * (_GREYS - 1)
     return np.where(empty, 0, np.round(index)).astype(np.uint8)
 
@@ -96,7 +96,7 @@ def diverging(
     """
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = values / np.float32(max(limit, 1e-30))
-    empty = ~np.isfinite(scaled) if blank is None else blank | ~np.isfinite(scaled)
+    empty = ~np.isfinite(values) if blank is None else blank | ~np.isfinite(values)
     index = _ZERO + np.clip(np.where(empty, 0, scaled), -1, 1) * _STEPS
     return np.where(empty, 0, np.round(index)).astype(np.uint8)
 
