@@ -11,7 +11,12 @@
         ├── PSFError            the point spread function cannot be measured
         ├── SubtractionError    the difference cannot be formed
         ├── PhotometryError     a position cannot be measured
-        └── PacketError         an alert packet cannot be written or read
+        ├── PacketError         an alert packet cannot be written or read
+        ├── DatasetError        a data set cannot be learned from, or is damaged
+        │   └── LeakError           a split would let the test see what was trained on
+        ├── TrainingError       a training cannot begin, go on or end well
+        ├── BundleError         a trained model is damaged, foreign or does not fit
+        └── PredictionError     what is to be classified is not what the model expects
 
 Every message is one sentence that says what was given, what was expected and
 what to do about it.
@@ -64,3 +69,23 @@ class PhotometryError(DataError):
 
 class PacketError(DataError):
     """An alert packet cannot be written or read."""
+
+
+class DatasetError(DataError):
+    """A data set cannot be learned from, or is damaged."""
+
+
+class LeakError(DatasetError):
+    """A split would let the test see what was trained on."""
+
+
+class TrainingError(DataError):
+    """A training cannot begin, go on or end well."""
+
+
+class BundleError(DataError):
+    """A trained model is damaged, foreign, of a newer format, or does not fit its task."""
+
+
+class PredictionError(DataError):
+    """What is to be classified is not what the model expects."""

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from astrid.errors import OutputError
+from astrid.files.atomic import atomic_path
 from astrid.images.frame import Flag, Frame
 from astrid.images.reading import read_frame
-from astrid.images.writing import atomic_path, write_fits
+from astrid.images.writing import write_fits
 
 HERE = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -17,9 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from astrid.survey.charts import Curve, chart
-from astrid.survey.demo import recovery
-from astrid.survey.pictures import (
+from astrid.pages.charts import Curve, chart
+from astrid.pages.pictures import (
     PALETTE,
     asinh_grey,
     bin_extreme,
@@ -28,6 +27,7 @@ from astrid.survey.pictures import (
     encode_png,
     robust_sigma,
 )
+from astrid.survey.demo import recovery
 from astrid.survey.provenance import Provenance
 from astrid.survey.report import write_report
 

@@ -17,9 +17,9 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from astrid.errors import FrameError, OutputError
+from astrid.errors import DataError, OutputError
+from astrid.files.directory import check_space, product_directory
 from astrid.survey import PRODUCTS, FrameFile, difference_files
-from astrid.survey.directory import check_space, product_directory
 
 TIMED = {"report.html", "run.json"}  # they tell how long the run took
 
@@ -149,7 +149,7 @@ def test_a_failed_run_leaves_the_former_one_as_it_was(run, tmp_path):
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     broken = tmp_path / "broken.fits"
     broken.write_bytes(b"nothing")
-    with pytest.raises(FrameError):
+    with pytest.raises(DataError):
         difference_files(broken, run.files.reference, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 

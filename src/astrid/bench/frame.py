@@ -166,7 +166,7 @@ class Report:
         OutputError
             The file cannot be written.
         """
-        from astrid.images.writing import atomic_path
+        from astrid.files.atomic import atomic_path
 
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         with atomic_path(path) as partial:

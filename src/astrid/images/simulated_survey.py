@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrid.errors import OutputError, UsageError
+from astrid.files.atomic import atomic_path
 from astrid.images.frame import Flag, Frame
 from astrid.images.simulation import SimulatedPair, simulate_pair
 from astrid.images.simulation_config import SimulationConfig
-from astrid.images.writing import atomic_path, frame_header, write_fits
+from astrid.images.writing import frame_header, write_fits
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -6,44 +6,25 @@ when it is complete; what a product means is decided by those who call this.
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import re
-import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrid._version import __version__
-from astrid.errors import OutputError
+from astrid.files.atomic import atomic_path
 from astrid.images.frame import Frame
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
     from astropy.wcs import WCS
 
-__all__ = ["atomic_path", "frame_header", "write_fits"]
+__all__ = ["frame_header", "write_fits"]
 
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space or choose another place",
-    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
-    errno.EACCES: "no permission to write there; choose another place",
-    errno.EPERM: "no permission to write there; choose another place",
-    errno.EROFS: "the file system is read-only; choose another place",
-    errno.ENOENT: "its folder does not exist; create it first",
-    errno.ENOTDIR: "its folder is not a folder; choose another place",
-    errno.EISDIR: "it is a folder; give the name of a file",
-    errno.EFBIG: "it is larger than the file system allows; choose another place",
-    errno.ENAMETOOLONG: "its name is too long; choose a shorter one",
-}
-
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|not enough space", re.IGNORECASE)
 # Keyword and comment of each fact that a frame carries to its file.
 _FACT_CARDS = {
     "gain": ("GAIN", "[e-/ADU]"),
@@ -56,60 +37,6 @@ _FACT_CARDS = {
     "telescope": ("TELESCOP", ""),
     "instrument": ("INSTRUME", ""),
 }
-
-
-@contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path that becomes `path` when the block ends without an exception.
-
-    The temporary file lies in the same folder and keeps the suffix, so that
-    writers which choose a format by suffix do so; it is flushed to the disk
-    before it takes the name, and removed if anything goes wrong.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The final name. A file of that name is replaced.
-
-    Yields
-    ------
-    temporary : Path
-        To be written by the caller; it exists and is empty.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written: full disk, no permission, no such folder.
-    """
-    target = Path(path)
-    suffix = "".join(target.suffixes[-2:])
-    temporary = target.with_name(f".partial-{secrets.token_hex(8)}{suffix}")
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder")
-        temporary.touch(exist_ok=False)
-    except (OSError, ValueError) as error:
-        raise _explained(target, error) from error
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        # An OSError about another file, such as an input, is for the caller to explain.
-        if error.filename is not None and Path(os.fsdecode(error.filename)) not in (temporary, target):
-            raise
-        raise _explained(target, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _explained(target: Path, error: OSError | ValueError) -> OutputError:
-    code = getattr(error, "errno", None) or 0
-    if _SHORT_WRITE.search(str(error)):  # numpy and astropy name no errno
-        code = errno.ENOSPC
-    return OutputError(f"{target} cannot be written: {_REASONS.get(code, f'{error}; choose another place')}")
 
 
 def frame_header(frame: Frame) -> dict[str, tuple[Any, str]]:

@@ -1,7 +1,7 @@
 """Running files: two images, or many pairs, to directories of products that can be read and resumed."""
 
+from astrid.files.directory import product_directory
 from astrid.survey.demo import Recovery, recovery, run_demo
-from astrid.survey.directory import product_directory
 from astrid.survey.injections import inject_files
 from astrid.survey.light_curves import light_curve_rows, photometry_files, plot_light_curve
 from astrid.survey.pair_list import Pair, read_pairs

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astrid.survey.directory import product_directory
-from astrid.survey.provenance import FrameFile, plain
+from astrid.files.directory import product_directory
+from astrid.files.record import plain
+from astrid.survey.provenance import FrameFile
 from astrid.survey.run import RunSummary, difference_files
 
 if TYPE_CHECKING:

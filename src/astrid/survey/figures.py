@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid.images.frame import Flag
-from astrid.survey.charts import Curve, chart
-from astrid.survey.pictures import asinh_grey, bin_extreme, bin_mean, data_uri, diverging, robust_sigma
+from astrid.pages.charts import Curve, chart
+from astrid.pages.pictures import asinh_grey, bin_extreme, bin_mean, data_uri, diverging, robust_sigma
 
 if TYPE_CHECKING:
     from astrid.images.differencing import DifferenceResult

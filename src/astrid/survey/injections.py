@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astrid.survey.directory import product_directory
+from astrid.files.directory import product_directory
+from astrid.files.record import plain
 from astrid.survey.products import write_figure, write_table
-from astrid.survey.provenance import FrameFile, Provenance, plain
+from astrid.survey.provenance import FrameFile, Provenance
 
 if TYPE_CHECKING:
     from astrid.images.differencing import DifferenceConfig

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astrid.errors import UsageError
-from astrid.images.writing import atomic_path
+from astrid.files.atomic import atomic_path
+from astrid.files.record import plain
 from astrid.survey.products import write_figure, write_table
-from astrid.survey.provenance import FrameFile, Provenance, plain
+from astrid.survey.provenance import FrameFile, Provenance
 
 if TYPE_CHECKING:
     from astropy.table import Table

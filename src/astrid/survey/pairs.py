@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid.errors import AstridError, OutputError, UsageError
-from astrid.images.writing import atomic_path
+from astrid.files.atomic import atomic_path
 from astrid.survey.pair_list import Pair
 from astrid.survey.run import difference_files, finished, pair_provenance
 

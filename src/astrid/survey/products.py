@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid.files.record import plain, sha256
 from astrid.images.frame import Flag
 from astrid.images.writing import frame_header, write_fits
-from astrid.survey.provenance import Provenance, plain, sha256
+from astrid.survey.provenance import Provenance
 
 if TYPE_CHECKING:
     from astropy.table import Table

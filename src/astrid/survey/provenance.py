@@ -6,21 +6,19 @@ depends on the time of day, so that the same run gives the same files again.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid._version import __version__
-from astrid.errors import FrameError
+from astrid.files.record import plain, sha256
 
 if TYPE_CHECKING:
     from astrid.images.frame import Frame
 
-__all__ = ["FrameFile", "Provenance", "plain", "sha256"]
+__all__ = ["FrameFile", "Provenance"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class FrameFile:
 
         Raises
         ------
-        FrameError
+        DataError
             The file, or a mask or variance given with it, cannot be read.
         """
         given = {
@@ -131,34 +129,3 @@ class Provenance:
                 lines.append(f"{role}, given by hand: {json.dumps(plain(record['given']))}")
         lines.append(f"configuration: {json.dumps(plain(self.configuration))}")
         return lines
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises
-    ------
-    FrameError
-        There is no such file, or it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise FrameError(f"{path}: there is no such file; check the path") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise FrameError(f"{path}: cannot be read ({reason}); give a FITS file that can be") from error
-
-
-def plain(value: Any) -> Any:
-    """The value in JSON's own types; a number that is not finite is None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | bool | int) else str(value)

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid._version import __version__
 from astrid.images.frame import Frame
+from astrid.pages.page import write_page
 from astrid.survey import figures
 from astrid.survey.cards import candidate_section, number
 from astrid.survey.provenance import Provenance
@@ -56,7 +55,7 @@ def write_report(
 
     Raises
     ------
-    OSError
+    OutputError
         The file cannot be written.
     """
     order = _order(result.candidates)
@@ -73,18 +72,9 @@ def write_report(
             _made_by(provenance, summary),
         )
     )
-    page = Template(_template("report.html")).substitute(
-        generator=f"AstrID {__version__}",
-        title=escape(f"{verdict[0]} · {_short(result.science.name)}"),
-        style=_template("report.css"),
-        script=_template("report.js"),
-        body=body,
-    )
-    path.write_text(page, "utf-8")
-
-
-def _template(name: str) -> str:
-    return resources.files("astrid.survey").joinpath("templates", name).read_text("utf-8")
+    script = resources.files("astrid.survey").joinpath("templates", "report.js").read_text("utf-8")
+    title = f"{verdict[0]} · {_short(result.science.name)}"
+    write_page(path, title=title, body=body, script=script)
 
 
 def _order(candidates: Table) -> NDArray[np.integer]:

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astrid.survey.directory import check_space, product_directory
+from astrid.files.directory import check_space, product_directory
+from astrid.files.record import plain
 from astrid.survey.products import PRODUCTS, bytes_needed, product_records, write_products
-from astrid.survey.provenance import FrameFile, Provenance, plain
+from astrid.survey.provenance import FrameFile, Provenance
 
 if TYPE_CHECKING:
     from astropy.table import Table

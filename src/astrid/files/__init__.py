@@ -1,0 +1,1 @@
+"""Files, whatever they hold: written whole or not at all, and known by their content."""

@@ -1,0 +1,1 @@
+"""The one engine: data sets, training, evaluation, calibration, explanation, bundles, prediction."""

@@ -1,0 +1,1 @@
+"""The systems that AstrID has: one file for each published system."""
