@@ -220,6 +220,7 @@ class Dataset:
             if head.kind == "regression" and not np.isfinite(labels).any():
                 raise DatasetError(f"{self.path}: no row has a value for {name}; add labels")
             return
+        names = list(head.labels)
         counts = class_counts(labels, head)
         empty = [label for label, count in zip(names, counts, strict=True) if count == 0]
         if len(empty) == len(names):
