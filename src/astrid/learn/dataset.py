@@ -25,7 +25,7 @@ from astrid._version import __version__
 from astrid.errors import DatasetError, UsageError
 from astrid.files.directory import product_directory
 from astrid.files.record import plain, sha256
-from astrid.learn.task import Head, Input, Task
+from astrid.learn.task import Head, HeatMap, Input, Regression, Task
 
 __all__ = ["Dataset", "DatasetInfo", "DatasetWriter"]
 
@@ -216,8 +216,10 @@ class Dataset:
 
     def _check_labels(self, name: str, head: Head) -> None:
         labels = self.labels(name, head)
-        if head.kind in ("regression", "heatmap"):
-            if head.kind == "regression" and not np.isfinite(labels).any():
+        if isinstance(head, HeatMap):
+            return
+        if isinstance(head, Regression):
+            if not np.isfinite(labels).any():
                 raise DatasetError(f"{self.path}: no row has a value for {name}; add labels")
             return
         names = list(head.labels)
