@@ -144,7 +144,7 @@ class Dataset:
             column = pc.cast(column, column.type.value_type)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             return np.asarray(column.fill_null("").to_pylist(), dtype=np.str_)
-        if pa.types.is_integer(column.type) and column.null_count:
+        if pa.types.is_null(column.type) or (pa.types.is_integer(column.type) and column.null_count):
             column = pc.cast(column, pa.float64())
         return np.asarray(column.to_numpy())
 
@@ -245,6 +245,8 @@ class Dataset:
 
     def _coded(self, name: str, labels: Sequence[str]) -> NDArray[np.int64]:
         values = self.column(name)
+        if values.dtype.kind == "f" and np.isnan(values).all():
+            return np.full(len(values), -1, np.int64)
         if values.dtype.kind != "U":
             raise DatasetError(f"{self.path}: {name} holds numbers, expected labels of {list(labels)}")
         codes = np.full(len(values), -1, np.int64)
@@ -254,7 +256,7 @@ class Dataset:
         if odd.any():
             row = int(np.argmax(odd))
             raise DatasetError(
-                f"{self.path}: row {row} has the label {values[row]!r} for {name}, which is none of "
+                f"{self.path}: row {row} has the label {str(values[row])!r} for {name}, which is none of "
                 f"{list(labels)}"
             )
         return codes
