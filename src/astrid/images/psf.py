@@ -126,6 +126,7 @@ def moffat_psf(
     beta: float = 3.5,
     elongation: float = 1.0,
     half: int | None = None,
+    oversampling: int | None = None,
 ) -> PSF:
     """Make a Moffat PSF, for frames whose stars are too few to measure one.
 
@@ -138,6 +139,10 @@ def moffat_psf(
     beta : float
     elongation : float
         Major axis, along x, over minor.
+    half : int, px, optional
+        Reach of the stamps; four times the width if not given.
+    oversampling : int, optional
+        Of the grid; by the width if not given.
 
     Returns
     -------
@@ -148,7 +153,7 @@ def moffat_psf(
     Moffat 1969, A&A 3, 455.
     """
     half = int(np.clip(np.ceil(4.0 * fwhm), 7, 31)) if half is None else half
-    oversampling = 2 if fwhm > 2.5 else 3
+    oversampling = oversampling or (2 if fwhm > 2.5 else 3)
     reach = half * oversampling + LOBES
     offset = np.arange(-reach, reach + 1) / oversampling
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))

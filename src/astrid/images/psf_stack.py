@@ -163,7 +163,8 @@ class _Stack:
             np.float32
         )
         self.coefficients = np.zeros((self.basis.shape[1], grid.points, grid.points), np.float32)
-        self.coefficients[0] = moffat_psf(0.95 * fwhm, frame.shape, half=grid.half).coefficients[0]
+        start = moffat_psf(0.95 * fwhm, frame.shape, half=grid.half, oversampling=grid.oversampling)
+        self.coefficients[0] = start.coefficients[0]
         self.taper = taper(grid.reach, grid.oversampling, grid.half).astype(np.float32)
         self.keep = (self.weight[:, self.core] > 0).mean(axis=1) > 0.85
         self._need_stars()
