@@ -26,6 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 NOUNS = {
     "images": ("astrid.cli.images", "Images: subtract, calibrate, measure, inject, simulate."),
+    "data": ("astrid.cli.data", "Data sets: simulated surveys, survey alerts, real images."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),
 }
 """Noun -> the module whose ``app`` holds its verbs, and one line of help."""

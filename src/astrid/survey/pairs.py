@@ -28,7 +28,7 @@ from astrid.survey.run import difference_files, finished, pair_provenance
 if TYPE_CHECKING:
     from astrid.images.differencing import DifferenceConfig
 
-__all__ = ["BatchSummary", "difference_pairs"]
+__all__ = ["BatchSummary", "difference_pairs", "follow_parent"]
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _run_in_processes(
     """Run pairs in processes of our own; those that were lost with a killed process."""
     # spawn: a forked child would inherit the locks of whatever threads we have
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=follow_parent) as pool:
         return _run(pool, pairs, settings, keep)
 
 
@@ -223,7 +223,7 @@ def _run(
     return lost
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """End this worker when the process that started it is killed; it would wait for work forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent: it lets us finish our pair
     parent = multiprocessing.parent_process()

@@ -1,0 +1,90 @@
+"""``astrid data``: make the data sets that models are trained and measured on.
+
+Parse, call, print; what the verbs do is in `astrid.survey`, which is imported when a verb runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from astrid.cli.output import console, emit
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Data sets: simulated surveys, survey alerts, real images.",
+)
+
+Out = Annotated[Path, typer.Option(help="Directory of the data set.", metavar="DIR")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.callback()
+def _data() -> None:
+    """Data sets: simulated surveys, survey alerts, real images."""
+
+
+@app.command()
+def realbogus(
+    out: Out,
+    pairs: Annotated[int, typer.Option(help="Fields to simulate; each gives about 120 rows.", min=1)],
+    seed: Annotated[int, typer.Option(help="Of the first field; each next one has the next seed.")] = 0,
+    telescopes: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; all if not given.", metavar="A,B,…")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; the data do not depend on it.", min=1)] = 2,
+    json: Json = False,
+) -> None:
+    """Simulate surveys, difference them and label what was detected: triplets, real and bogus.
+
+    A run that was killed goes on where it was when the same command is given again.
+
+    Example: `astrid data realbogus --out data/realbogus --pairs 500 --seed 1000`
+    """
+    from astrid.survey.realbogus_data import simulate_realbogus
+
+    names = None if telescopes is None else [name.strip() for name in telescopes.split(",")]
+    with _progress(json, "pairs") as on_progress:
+        summary = simulate_realbogus(
+            out, pairs, seed=seed, names=names, workers=workers, on_progress=on_progress
+        )
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
+def _view(summary: dict[str, Any]) -> Table:
+    """Counts, one line each."""
+    from rich.table import Table
+
+    table = Table("what", "rows", title=str(summary["out"]))
+    for name, value in summary.items():
+        if name == "out":
+            continue
+        if isinstance(value, dict):
+            for kind, count in value.items():
+                table.add_row(f"{name}: {kind}", str(count))
+        else:
+            table.add_row(name, str(value))
+    return table
+
+
+@contextmanager
+def _progress(json_mode: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr; lines now and then where nobody looks at a terminal; nothing with ``--json``."""
+    if json_mode:
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
