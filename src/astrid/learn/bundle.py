@@ -26,10 +26,11 @@ from astrid.learn.task import Task
 
 __all__ = [
     "Bundle", "Calibration", "Card", "Conformal", "DataRecord", "Decision", "HeadCard", "Measured", "Range",
-    "Uncertainty", "save_bundle",
+    "Statistic", "Uncertainty", "save_bundle",
 ]  # fmt: skip
 
 FORMAT = 1
+Statistic = Literal["mean", "std", "max", "min", "zeros"]
 FILES = ("model.onnx", "spread.onnx", "model.int8.onnx", "weights.safetensors", "card.json", "metrics.json")
 """Every file that a bundle can hold; the first, the weights and the card are always there."""
 
@@ -189,14 +190,14 @@ class Range(_Frozen):
     Parameters
     ----------
     input, channel : str
-    statistic : {"mean", "std", "max", "min", "zeros"}
+    statistic : Statistic
         ``zeros`` is the share of numbers that are exactly 0.
     low, high : float
     """
 
     input: str
     channel: str
-    statistic: Literal["mean", "std", "max", "min", "zeros"]
+    statistic: Statistic
     low: float
     high: float
 

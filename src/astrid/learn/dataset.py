@@ -8,6 +8,7 @@ How rows are divided is in `splits`, how they are drawn in `sampling`.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,22 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.info.n
+
+    def take(self, name: str, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Some items of an array, copied into memory, and the pages of the file given back.
+
+        Parameters
+        ----------
+        name : str
+            Of the array.
+        rows : (n,) int ndarray
+        """
+        array = self.arrays[name]
+        items = np.asarray(array[rows])
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None and hasattr(mapped, "madvise"):  # else a pass over the file fills the memory
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return items
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the rows; text becomes str, absent numbers NaN.

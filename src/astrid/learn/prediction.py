@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid.errors import BundleError, PredictionError
+from astrid.learn.applicability import RangeCheck
 from astrid.learn.bundle import Bundle, Calibration, Conformal
 from astrid.learn.dataset import Dataset
 from astrid.learn.task import Binary, Head, Multiclass, Multilabel
@@ -114,6 +115,7 @@ class Predictor:
         self._inputs = bundle.task.inputs
         self._shapes = {name: one.shape for name, one in self._inputs.items()}
         self._heads = tuple(bundle.task.heads.items())
+        self._in_range = RangeCheck(bundle.card.ranges, self._inputs)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]], *, spread: bool = True) -> Prediction:
         """Classify a batch.
@@ -141,7 +143,7 @@ class Predictor:
             name: self._head(name, head, outputs[name], None if passes is None else passes[name])
             for name, head in self._heads
         }
-        return Prediction(heads, self._applicable(arrays), self.bundle.name, self.bundle.hash)
+        return Prediction(heads, self._in_range(arrays), self.bundle.name, self.bundle.hash)
 
     def batches(
         self,
@@ -179,7 +181,7 @@ class Predictor:
         order = np.arange(len(dataset)) if rows is None else np.asarray(rows, np.int64)
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
-            arrays = {name: dataset.arrays[name][index] for name in self._inputs}
+            arrays = {name: dataset.take(name, index) for name in self._inputs}
             yield index, self(arrays, spread=spread)
             if on_progress:
                 on_progress(start + len(index), len(order))
@@ -216,7 +218,10 @@ class Predictor:
                     f"{name} has items of shape {array.shape[1:]}, but {self.bundle.name} takes {shape}"
                     f"{_channel_note(self._inputs[name].channels)}; cut them anew"
                 )
-            if not math.isfinite(float(array.sum(dtype=np.float64))):
+            flat = array.ravel()
+            with np.errstate(over="ignore"):
+                square = flat @ flat  # one pass of BLAS: far cheaper than looking at each number
+            if not math.isfinite(square):
                 self._report_not_finite(name, array)
             arrays[name] = array
         return arrays
@@ -280,11 +285,6 @@ class Predictor:
         names = getattr(head, "names", (name,))
         return HeadPrediction(tuple(names), values, spread, blank, blank)
 
-    def _applicable(self, arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.str_]:
-        from astrid.learn.applicability import out_of_range
-
-        return out_of_range(self.bundle.card.ranges, self._inputs, arrays)
-
 
 def calibrated(logits: NDArray[np.float32], head: Head, calibration: Calibration) -> NDArray[np.float32]:
     """Probabilities from logits (..., k); numbers of regressions and maps are returned as they are.
@@ -330,6 +330,22 @@ def _channel_note(channels: tuple[str, ...]) -> str:
     return f" (channels last: {', '.join(channels)})" if channels else ""
 
 
+def _refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a model that it cannot run."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoModel",
+        "NoSuchFile",
+        "NotImplemented",
+    )
+    return (RuntimeError, ValueError, *(getattr(state, name) for name in names))
+
+
 def _session(bundle: Bundle, file: str, threads: int) -> Any:
     import onnxruntime
 
@@ -340,7 +356,7 @@ def _session(bundle: Bundle, file: str, threads: int) -> Any:
     path = bundle.path / file
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+    except _refusals() as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(f"{path}: cannot be run ({reason}); export the bundle again") from error
     given = {one.name: tuple(one.shape[1:]) for one in session.get_inputs()}
