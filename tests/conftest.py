@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,11 @@ def real_data() -> Path:
 def repository() -> Path:
     """The root of the source tree."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_bundles_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see no bundle but those that come with the package or that they make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASTRID_BUNDLES", str(tmp_path_factory.mktemp("bundles")))
+        yield

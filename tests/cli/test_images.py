@@ -182,7 +182,7 @@ def test_errors_in_json_are_json(tmp_path):
         "difference", tmp_path / "a.fits", tmp_path / "b.fits", "--out", tmp_path / "run", "--json"
     )
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["error"]["kind"] == "FrameError"
+    assert json.loads(result.stdout)["error"]["kind"] == "DataError"
 
 
 @pytest.mark.parametrize(

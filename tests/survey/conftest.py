@@ -59,9 +59,9 @@ def files(simulated) -> Files:
 
 @pytest.fixture(scope="session")
 def run(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One run with everything switched on."""
+    """One run with everything switched on but a model."""
     out = tmp_path_factory.mktemp("runs") / "run1"
     summary, result = difference_files(
-        files.science, files.reference, out, avro=True, command=COMMAND, truth=files.pair.truth
+        files.science, files.reference, out, model=None, avro=True, command=COMMAND, truth=files.pair.truth
     )
     return Run(files, out, summary, result)

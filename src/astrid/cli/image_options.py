@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from astrid.survey.provenance import FrameFile
 
 __all__ = [
-    "Avro", "CutoutSize", "Exposure", "Ext", "Filter", "Gain", "Json", "Mask", "MethodName", "Mjd", "Out",
-    "Overwrite", "Profile", "ReadNoise", "ReferenceExposure", "ReferenceExt", "ReferenceFilter",
+    "Avro", "CutoutSize", "Exposure", "Ext", "Filter", "Gain", "Json", "Mask", "MethodName", "Mjd", "Model",
+    "Out", "Overwrite", "Profile", "ReadNoise", "ReferenceExposure", "ReferenceExt", "ReferenceFilter",
     "ReferenceGain", "ReferenceMask", "ReferenceMjd", "ReferenceReadNoise", "ReferenceSaturation",
     "ReferenceZeroPoint", "Saturation", "Seed", "Threshold", "ZeroPoint", "command_line", "facts",
     "frame_file", "number_pair",
@@ -46,6 +46,13 @@ MethodName = Annotated[
 ]
 Threshold = Annotated[float, typer.Option(help="Detection threshold on |S/N|, sigma.", metavar="SIGMA")]
 CutoutSize = Annotated[int, typer.Option(help="Side of the cutouts, px, odd.", metavar="PX")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="What scores the candidates: a bundle's name or path, live (of braai), or none.",
+        metavar="NAME|PATH",
+    ),
+]
 Avro = Annotated[bool, typer.Option("--avro", help="Write alert packets (alerts.avro) too.")]
 Profile = Annotated[
     str | None,

@@ -22,7 +22,8 @@ __all__ = [
 _ROWS = 20
 _CANDIDATE_COLUMNS = {
     "id": "{:d}", "x": "{:.2f}", "y": "{:.2f}", "ra": "{:.6f}", "dec": "{:+.6f}", "snr": "{:+.1f}",
-    "flux": "{:+.0f}", "mag": "{:.2f}", "mag_err": "{:.2f}", "fwhm": "{:.2f}", "flags": "{}",
+    "flux": "{:+.0f}", "mag": "{:.2f}", "mag_err": "{:.2f}", "fwhm": "{:.2f}", "real": "{:.2f}",
+    "real_spread": "{:.2f}", "real_decision": "{}", "real_set": "{}", "flags": "{}",
 }  # fmt: skip
 _CURVE_COLUMNS = {
     "name": "{}", "mjd": "{:.5f}", "flux": "{:+.0f}", "flux_err": "{:.0f}", "snr": "{:+.1f}", "mag": "{:.3f}",
@@ -136,6 +137,7 @@ def _run_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     flagged = summary["n_candidates"] - summary["n_unflagged"]
     return [
         ("candidates", f"{summary['n_unflagged']} clean, {flagged} flagged"),
+        *([("decided real", f"{summary['n_real']} by {summary['model']}")] if summary["model"] else []),
         ("method", f"{summary['method']}: {summary['method_reason']}"),
         (
             "5 sigma limit",
@@ -159,6 +161,8 @@ def _run_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _candidates(candidates: AstropyTable) -> RenderableType:
     if len(candidates) == 0:
         return "no candidates"
+    if "real" in candidates.colnames:  # sorted already
+        return _rows(candidates, _CANDIDATE_COLUMNS, _ROWS)
     flagged = np.array([bool(str(flags)) for flags in candidates["flags"]], bool)
     order = np.lexsort((-np.abs(np.asarray(candidates["snr"], float)), flagged))
     return _rows(candidates[order], _CANDIDATE_COLUMNS, _ROWS)

@@ -41,6 +41,7 @@ def difference(
     method: options.MethodName = "auto",
     threshold: options.Threshold = 5.0,
     cutout_size: options.CutoutSize = 63,
+    model: options.Model = "live",
     ext: options.Ext = None,
     reference_ext: options.ReferenceExt = None,
     profile: options.Profile = None,
@@ -78,7 +79,8 @@ def difference(
     """Difference two images: from two FITS files to measured candidates.
 
     Writes difference, significance, mask, candidates, cutouts and **report.html** into DIR;
-    all of them appear together or none does.
+    all of them appear together or none does. Candidates are scored by a real/bogus model and
+    sorted by it.
 
     Example: `astrid images difference new.fits old.fits --gain 1.6 --out run1`
     """
@@ -99,6 +101,7 @@ def difference(
     config = DifferenceConfig(method=method, threshold=threshold, cutout_size=cutout_size)  # type: ignore[arg-type]
     settings: dict[str, Any] = {
         "config": config,
+        "model": None if model == "none" else model,
         "avro": avro,
         "overwrite": overwrite,
         "command": options.command_line("difference"),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid.survey.figures import cutout_sprite
+from astrid.survey.scoring import is_scored
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -23,6 +24,11 @@ __all__ = ["candidate_section", "known", "number"]
 _CARDS = 200  # candidates with cutouts; the table has all
 _TALLEST = 16_000  # px; browsers limit the height of a picture
 _CUTOUTS = ("science", "reference", "difference", "significance")
+_SETS = {
+    "real": "no doubt: real", "bogus": "no doubt: bogus", "bogus+real": "either: to a person",
+    "real+bogus": "either: to a person", "novel": "neither: novel",
+}  # fmt: skip
+"""What a conformal set means."""
 _COLUMNS = {
     "id": ("id", "", "{:d}"), "x": ("x", "px", "{:.2f}"), "y": ("y", "px", "{:.2f}"),
     "ra": ("RA", "deg", "{:.6f}"), "dec": ("Dec", "deg", "{:+.6f}"), "snr": ("S/N", "", "{:+.1f}"),
@@ -30,6 +36,7 @@ _COLUMNS = {
     "mag_err": ("±", "mag", "{:.3f}"), "fwhm": ("FWHM", "px", "{:.2f}"),
     "elongation": ("elong.", "", "{:.2f}"), "dipole": ("dipole", "", "{:.2f}"),
     "star_distance": ("to star", "px", "{:.1f}"),
+    "real": ("real", "", "{:.3f}"), "real_spread": ("±", "", "{:.3f}"),
 }  # fmt: skip
 """Columns of the page's table: heading, unit, format."""
 
@@ -75,7 +82,7 @@ def candidate_section(
 
 def _tools(table: Table) -> str:
     orders = [
-        ("default", "clean first, then S/N"),
+        ("default", "probability" if is_scored(table) else "clean first, then S/N"),
         ("snr", "S/N"),
         ("mag", "magnitude"),
         ("x", "x"),
@@ -125,8 +132,24 @@ def _card(one: Any, place: int, found: bool) -> str:
         f'<span class="snr">{number(snr, "{:+.1f}")}σ</span></header>'
         f"<p>{light} · FWHM {number(one['fwhm'], '{:.1f}')} px</p>"
         f"<p>{sky}x {number(one['x'], '{:.2f}')}, y {number(one['y'], '{:.2f}')}</p>"
+        f"{_score(one) if is_scored(one) else ''}"
         f'<div class="flags">{chips}</div></li>'
     )
+
+
+def _score(one: Any) -> str:
+    """What the model says about the candidate."""
+    doubt = str(one["applicable"])
+    remark = f'<p class="unlike">{escape(doubt)}</p>' if doubt else ""
+    if not known(one["real"]):
+        return f'<p class="score">not scored</p>{remark}'
+    spread = f" ± {number(one['real_spread'], '{:.2f}')}" if known(one["real_spread"]) else ""
+    said = [f"decided {escape(str(one['real_decision']))}"]
+    if str(one["real_set"]):
+        said.append(_SETS.get(str(one["real_set"]), escape(str(one["real_set"]))))
+    share = float(one["real"])
+    bar = f'<span class="meter" aria-hidden="true"><i style="width:{100 * share:.0f}%"></i></span>'
+    return f'<p class="score">{bar}<b>{share:.2f}</b>{spread} real · {" · ".join(said)}</p>{remark}'
 
 
 def _data(one: Any, place: int) -> str:
@@ -140,15 +163,18 @@ def _table(table: Table, order: NDArray[np.integer]) -> str:
     columns = [
         name for name in _COLUMNS if name in table.colnames and any(known(value) for value in table[name])
     ]
+    words = ("real_decision", "real_set", "flags") if is_scored(table) else ("flags",)
     head = "".join(f"<th>{_COLUMNS[name][0]}<small>{_COLUMNS[name][1]}</small></th>" for name in columns)
+    titles = "".join(f'<th class="text">{name.removeprefix("real_")}</th>' for name in words)
     rows = []
     for place, row in enumerate(order):
         one = table[row]
         cells = "".join(f"<td>{number(one[name], _COLUMNS[name][2])}</td>" for name in columns)
-        rows.append(f'<tr {_data(one, place)}>{cells}<td class="text">{escape(str(one["flags"]))}</td></tr>')
+        text = "".join(f'<td class="text">{escape(str(one[name]))}</td>' for name in words)
+        rows.append(f"<tr {_data(one, place)}>{cells}{text}</tr>")
     return (
         f'<details><summary>Table of all {len(table):,}</summary><div class="wide"><table><thead><tr>{head}'
-        f'<th class="text">flags</th></tr></thead><tbody id="rows">{"".join(rows)}</tbody></table></div>'
+        f'{titles}</tr></thead><tbody id="rows">{"".join(rows)}</tbody></table></div>'
         "</details>"
     )
 

@@ -24,9 +24,11 @@ from astrid.errors import AstridError, OutputError, UsageError
 from astrid.files.atomic import atomic_path
 from astrid.survey.pair_list import Pair
 from astrid.survey.run import difference_files, finished, pair_provenance
+from astrid.survey.scoring import LIVE, choose_model
 
 if TYPE_CHECKING:
     from astrid.images.differencing import DifferenceConfig
+    from astrid.learn.bundle import Bundle
 
 __all__ = ["BatchSummary", "difference_pairs", "follow_parent"]
 
@@ -66,6 +68,7 @@ def difference_pairs(
     out: str | Path,
     *,
     config: DifferenceConfig | None = None,
+    model: Bundle | str | Path | None = LIVE,
     avro: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
@@ -83,9 +86,10 @@ def difference_pairs(
     pairs : sequence of Pair
     out : str or Path
     config : DifferenceConfig, optional
+    model : Bundle, str, Path or None
     avro, overwrite : bool
-        As for `difference_files`. A complete run of the same inputs, configuration and
-        version is skipped.
+        As for `difference_files`. A complete run of the same inputs, configuration, model and
+        version is skipped. All pairs are scored by the bundle that is chosen at the beginning.
     workers : int, optional
         Processes; as many as the machine has cores, if not given.
     executor : Executor, optional
@@ -104,16 +108,20 @@ def difference_pairs(
     ------
     OutputError
         `out` cannot be written.
+    UsageError, BundleError
+        The model that was asked for cannot be used.
     """
     from astrid.images.differencing import DifferenceConfig
 
+    config = config or DifferenceConfig()
+    bundle, _ = choose_model(model, config.cutout_size)
     root = Path(out).absolute()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "a part of the path is a file" if isinstance(error, FileExistsError) else error.strerror
         raise OutputError(f"{root} cannot be made ({reason}); choose another --out") from error
-    settings = _Settings(root, config or DifferenceConfig(), avro, overwrite, command)
+    settings = _Settings(root, config, bundle or model, avro, overwrite, command)
     entries: dict[str, dict[str, Any]] = {}
 
     def keep(entry: dict[str, Any]) -> None:
@@ -151,6 +159,7 @@ class _Settings:
 
     root: Path
     config: DifferenceConfig
+    model: Bundle | str | Path | None
     avro: bool
     overwrite: bool
     command: str | None
@@ -160,8 +169,14 @@ def _difference_pair(pair: Pair, settings: _Settings) -> dict[str, Any]:
     """Run one pair, in a worker; its entry in the summary."""
     directory = settings.root / pair.name
     try:
+        bundle, _ = choose_model(settings.model, settings.config.cutout_size)
         provenance = pair_provenance(
-            pair.science, pair.reference, settings.config, avro=settings.avro, command=settings.command
+            pair.science,
+            pair.reference,
+            settings.config,
+            bundle=bundle,
+            avro=settings.avro,
+            command=settings.command,
         )
         complete = finished(directory, provenance)
         if complete is not None:
@@ -172,6 +187,7 @@ def _difference_pair(pair: Pair, settings: _Settings) -> dict[str, Any]:
             pair.reference,
             directory,
             config=settings.config,
+            model=settings.model,
             avro=settings.avro,
             overwrite=settings.overwrite,
             command=settings.command,

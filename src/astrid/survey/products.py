@@ -18,6 +18,7 @@ from astrid.files.record import plain, sha256
 from astrid.images.frame import Flag
 from astrid.images.writing import frame_header, write_fits
 from astrid.survey.provenance import Provenance
+from astrid.survey.scoring import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -82,9 +83,10 @@ def write_products(
     if avro:
         from astrid.images.packets import write_packets
 
+        measured = [name for name in result.candidates.colnames if name not in SCORE_COLUMNS]
         write_packets(
             directory / "alerts.avro",
-            result.candidates,
+            result.candidates[measured],  # the schema has no fields for scores
             result.triplets,
             _facts(result, provenance, summary),
             run=provenance.identity,

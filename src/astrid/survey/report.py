@@ -20,6 +20,7 @@ from astrid.pages.page import write_page
 from astrid.survey import figures
 from astrid.survey.cards import candidate_section, number
 from astrid.survey.provenance import Provenance
+from astrid.survey.scoring import is_scored
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -66,19 +67,23 @@ def write_report(
             _header(result, summary, verdict),
             _warnings(summary["warnings"]),
             _facts(result, summary),
+            _model(result, summary) if is_scored(result.candidates) else "",
             _images(result, order, truth),
             candidate_section(result, order, found),
             _diagnostics(result),
             _made_by(provenance, summary),
         )
     )
-    script = resources.files("astrid.survey").joinpath("templates", "report.js").read_text("utf-8")
+    templates = resources.files("astrid.survey") / "templates"
+    script, style = ((templates / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
     title = f"{verdict[0]} · {_short(result.science.name)}"
-    write_page(path, title=title, body=body, script=script)
+    write_page(path, title=title, body=body, script=script, style=style)
 
 
 def _order(candidates: Table) -> NDArray[np.integer]:
-    """Clean candidates first, then by falling significance."""
+    """As scoring has put them; without scores clean candidates first, then by falling significance."""
+    if is_scored(candidates):
+        return np.arange(len(candidates))
     flagged = np.array([bool(str(flag)) for flag in candidates["flags"]], bool)
     return np.lexsort((-np.abs(np.asarray(candidates["snr"], float)), flagged))
 
@@ -201,6 +206,23 @@ def _facts(result: DifferenceResult, summary: Mapping[str, Any]) -> str:
             for name, value, remark, mood in tiles
         )
         + "</dl>"
+    )
+
+
+def _model(result: DifferenceResult, summary: Mapping[str, Any]) -> str:
+    """What the model decided, in a sentence."""
+    table = result.candidates
+    sets = [str(text) for text in table["real_set"]]
+    unlike = sum(1 for reason in table["applicable"] if str(reason))
+    parts = [f"<strong>{summary['n_real']:,}</strong> of {len(table):,} candidates are decided real"]
+    person, novel = sum("+" in text for text in sets), sets.count("novel")
+    if any(sets):
+        parts.append(f"{person:,} could be either and should be looked at by a person")
+        parts.append(f"{novel:,} look like neither")
+    parts.append(f"{unlike:,} are unlike what the model was trained on")
+    return (
+        f'<p class="lede">By <strong>{escape(summary["model"])}</strong>: {"; ".join(parts)}. '
+        "The most probable stand first.</p>"
     )
 
 

@@ -10,19 +10,23 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from astrid.files.directory import check_space, product_directory
 from astrid.files.record import plain
 from astrid.survey.products import PRODUCTS, bytes_needed, product_records, write_products
 from astrid.survey.provenance import FrameFile, Provenance
+from astrid.survey.scoring import LIVE, choose_model, scored
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
     from astrid.images.differencing import DifferenceConfig, DifferenceResult
+    from astrid.learn.bundle import Bundle
 
 __all__ = ["RunSummary", "difference_files", "finished", "peak_memory_mb"]
 
@@ -38,6 +42,10 @@ class RunSummary:
     method, method_reason : str
         How the difference was formed, and why so.
     n_candidates, n_unflagged : int
+    model, model_hash : str or None
+        The bundle that scored the candidates, and its identity; None where they are not scored.
+    n_real : int or None
+        Candidates on the real side of its threshold.
     registration_rms_px : float, px
     registration_method : str
     n_stars : int
@@ -62,6 +70,9 @@ class RunSummary:
     method_reason: str
     n_candidates: int
     n_unflagged: int
+    model: str | None
+    model_hash: str | None
+    n_real: int | None
     registration_rms_px: float
     registration_method: str
     n_stars: int
@@ -89,6 +100,7 @@ def difference_files(
     out: str | Path,
     *,
     config: DifferenceConfig | None = None,
+    model: Bundle | str | Path | None = LIVE,
     avro: bool = False,
     overwrite: bool = False,
     command: str | None = None,
@@ -106,6 +118,9 @@ def difference_files(
     out : str or Path
         Directory; made if it does not exist.
     config : DifferenceConfig, optional
+    model : Bundle, str, Path or None
+        What scores the candidates: a bundle, its name or path, the live one of ``braai``
+        (``"live"``), or nothing.
     avro : bool
         Write ``alerts.avro`` as well.
     overwrite : bool
@@ -140,17 +155,27 @@ def difference_files(
     started, cpu_started = time.perf_counter(), time.process_time()
     with product_directory(out, names=PRODUCTS, beside=beside, overwrite=overwrite) as staging:
         tell("reading")
-        provenance = pair_provenance(files["science"], files["reference"], config, avro=avro, command=command)
+        bundle, unscored = choose_model(model, config.cutout_size)
+        provenance = pair_provenance(
+            files["science"], files["reference"], config, bundle=bundle, avro=avro, command=command
+        )
         frames = {role: file.read() for role, file in files.items()}
         check_space(staging, bytes_needed(frames["science"].shape), out)
 
         result = difference(frames["science"], frames["reference"], config, on_stage=on_stage)
+        if unscored:
+            result = replace(result, warnings=(*result.warnings, unscored))
+        if bundle is not None:
+            tell("score")
+            score_started = time.perf_counter()
+            result = scored(result, bundle)
+            result.stage_seconds["score"] = time.perf_counter() - score_started
 
         tell("writing the products")
-        summary = _summary(result, out, started, cpu_started)
+        summary = _summary(result, bundle, out, started, cpu_started)
         write_products(staging, result, provenance, summary.as_dict(), avro=avro)
         write_report(staging / "report.html", result, provenance, summary.as_dict(), truth=truth)
-        summary = _summary(result, out, started, cpu_started)
+        summary = _summary(result, bundle, out, started, cpu_started)
         document = {
             **summary.as_dict(),
             "stage_seconds": plain(result.stage_seconds),
@@ -167,14 +192,16 @@ def pair_provenance(
     reference: FrameFile,
     config: DifferenceConfig,
     *,
+    bundle: Bundle | None,
     avro: bool,
     command: str | None,
 ) -> Provenance:
     """What will make the products of a pair; reads the files to hash them."""
+    model = None if bundle is None else f"{bundle.name} {bundle.hash}"
     return Provenance(
         command=command or "astrid.survey.difference_files",
         inputs={"science": science.record(), "reference": reference.record()},
-        configuration={**asdict(config), "avro": avro},
+        configuration={**asdict(config), "model": model, "avro": avro},
     )
 
 
@@ -218,7 +245,9 @@ def _file(given: FrameFile | str | Path) -> FrameFile:
     return given if isinstance(given, FrameFile) else FrameFile(Path(given))
 
 
-def _summary(result: DifferenceResult, out: str | Path, started: float, cpu_started: float) -> RunSummary:
+def _summary(
+    result: DifferenceResult, bundle: Bundle | None, out: str | Path, started: float, cpu_started: float
+) -> RunSummary:
     shared: Mapping[str, Any] = {
         name: getattr(result, name) for name in RunSummary.__dataclass_fields__ if hasattr(result, name)
     }
@@ -228,6 +257,9 @@ def _summary(result: DifferenceResult, out: str | Path, started: float, cpu_star
         out=str(out),
         n_candidates=len(flags),
         n_unflagged=sum(1 for flag in flags if not str(flag)),
+        model=None if bundle is None else bundle.name,
+        model_hash=None if bundle is None else bundle.hash,
+        n_real=None if bundle is None else int(np.sum(result.candidates["real_decision"] == "real")),
         seconds=round(time.perf_counter() - started, 3),
         cpu_seconds=round(time.process_time() - cpu_started, 3),
         peak_memory_mb=peak_memory_mb(),

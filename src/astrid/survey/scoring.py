@@ -1,0 +1,200 @@
+"""Candidates and what a real/bogus model says about each: probability, spread, decision, applicability.
+
+Chooses the model and puts its words beside the measurements; ONNX Runtime does the work, so that
+torch is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid.errors import BundleError, UsageError
+
+if TYPE_CHECKING:
+    from astropy.table import Row, Table
+
+    from astrid.images.differencing import DifferenceResult
+    from astrid.learn.bundle import Bundle
+
+__all__ = ["LIVE", "SCORE_COLUMNS", "choose_model", "is_scored", "score_candidates", "scored", "stacked"]
+
+LIVE = "live"
+"""Instead of a model's name: the live bundle of the system ``braai``, if there is one."""
+
+SCORE_COLUMNS = {
+    "real": "probability that the change is real, calibrated; null where it could not be scored",
+    "real_spread": "its standard deviation over ensemble members or passes with dropout",
+    "real_decision": "real or bogus: the side of the model's threshold",
+    "real_set": "conformal set: one label, real and bogus joined by + (to a person), or novel",
+    "applicable": "empty where the model applies, else why the candidate is unlike its training data",
+}
+"""The columns that scoring adds to the candidate table."""
+
+_SYSTEM = "braai"
+_HEAD = "real"
+_BATCH = 256  # candidates at a time: 12 MB of cutouts
+_NOT_FINITE = "a cutout has pixels that are not finite"
+
+
+def choose_model(model: Bundle | str | Path | None, cutout_size: int) -> tuple[Bundle | None, str]:
+    """The bundle that a run is scored with, or the reason why there is none.
+
+    Parameters
+    ----------
+    model : Bundle, str, Path or None
+        A bundle, its name or path; `LIVE`; or None for no scores.
+    cutout_size : int, px
+        Of the run.
+
+    Returns
+    -------
+    bundle : Bundle or None
+    warning : str
+        Why candidates stay unscored although nobody asked for that; else empty.
+
+    Raises
+    ------
+    UsageError, BundleError
+        The model that was asked for does not exist, is damaged, or takes other cutouts. A live
+        bundle that nobody asked for by name is not worth failing for: it becomes a warning.
+    """
+    if model is None:
+        return None, ""
+    from astrid.learn.bundle import Bundle
+    from astrid.learn.registry import find_bundle, live
+
+    if model != LIVE:
+        bundle = model if isinstance(model, Bundle) else find_bundle(model)
+        misfit = _misfit(bundle, cutout_size)
+        if misfit:
+            raise UsageError(f"{misfit}; choose another model, or none")
+        return bundle, ""
+    try:
+        found = live(_SYSTEM)
+    except BundleError as error:
+        return None, f"candidates are not scored: {error}"
+    if found is None:
+        return None, f"candidates are not scored: no bundle of {_SYSTEM} is live"
+    misfit = _misfit(found, cutout_size)
+    return (None, f"candidates are not scored: {misfit}") if misfit else (found, "")
+
+
+def _misfit(bundle: Bundle, size: int) -> str:
+    """Why the model cannot score cutouts of this size; empty if it can."""
+    from astrid.images.cutouts import TRIPLET_VERSION
+
+    task = bundle.task
+    head = task.heads.get(_HEAD)
+    if head is None or head.kind != "binary":
+        return f"{bundle.name} has no binary head called {_HEAD!r}"
+    planes = {"science", "reference", "difference"}
+    channels = [one.channels for one in task.inputs.values()]
+    if len(channels) != 1 or not channels[0] or not set(channels[0]) <= planes:
+        return f"{bundle.name} takes {', '.join(task.inputs)}, which is not the triplet of a candidate"
+    if task.representation_version != TRIPLET_VERSION:
+        return (
+            f"{bundle.name} takes triplets of version {task.representation_version}, these are of version "
+            f"{TRIPLET_VERSION}"
+        )
+    (wanted,) = (one.shape for one in task.inputs.values())
+    given = (size, size, len(channels[0]))
+    return "" if wanted == given else f"{bundle.name} takes cutouts of {wanted[0]} px, these have {size} px"
+
+
+def score_candidates(triplets: Mapping[str, NDArray[Any]], bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """What the model says about each candidate.
+
+    Parameters
+    ----------
+    triplets : mapping
+        ``science``, ``reference``, ``difference``: (n, size, size) float32, as `cutouts.triplets`
+        makes them.
+    bundle : Bundle
+        As `choose_model` gives it.
+
+    Returns
+    -------
+    columns : dict of str to (n,) ndarray
+        `SCORE_COLUMNS`; probability and spread are masked where they are not known.
+
+    Raises
+    ------
+    BundleError
+        The model cannot be run.
+    """
+    ((name, one),) = bundle.task.inputs.items()
+    stack = stacked(triplets, one.channels)
+    n = len(stack)
+    values, spread = np.full((2, n), np.nan, np.float32)
+    text: dict[str, list[str]] = {key: [""] * n for key in ("real_decision", "real_set", "applicable")}
+    finite = np.isfinite(stack.reshape(n, -1).sum(axis=1, dtype=np.float64)) if n else np.zeros(0, bool)
+    for row in np.flatnonzero(~finite):
+        text["applicable"][row] = _NOT_FINITE
+    rows = np.flatnonzero(finite)
+    if len(rows):
+        from astrid.learn.prediction import Predictor
+
+        predictor = Predictor(bundle)
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            found = predictor({name: stack[batch]})
+            head = found.heads[_HEAD]
+            values[batch], spread[batch] = head.values[:, 0], head.spread[:, 0]
+            for key, said in (
+                ("real_decision", head.decision),
+                ("real_set", head.labels_in_set),
+                ("applicable", found.applicable),
+            ):
+                for row, words in zip(batch.tolist(), said.tolist(), strict=True):
+                    text[key][row] = words
+    return {
+        "real": np.ma.masked_invalid(values),
+        "real_spread": np.ma.masked_invalid(spread),
+        **{key: np.array(words, dtype=np.str_) for key, words in text.items()},
+    }
+
+
+def scored(result: DifferenceResult, bundle: Bundle) -> DifferenceResult:
+    """The result with `SCORE_COLUMNS` in its candidate table, and the most probable candidates first.
+
+    Candidates keep their ``id``; those that could not be scored come last.
+
+    Parameters
+    ----------
+    result : DifferenceResult
+    bundle : Bundle
+
+    Returns
+    -------
+    DifferenceResult
+        Its cutouts are in the order of the table.
+    """
+    from astropy.table import Column, MaskedColumn
+
+    columns = score_candidates(result.triplets, bundle)
+    candidates = result.candidates.copy()
+    for name, values in columns.items():
+        kind = MaskedColumn if np.ma.isMaskedArray(values) else Column
+        candidates[name] = kind(values, description=SCORE_COLUMNS[name])
+    order = np.argsort(-np.ma.filled(columns["real"], -1), kind="stable")
+    return replace(
+        result,
+        candidates=candidates[order],
+        triplets={name: values[order] for name, values in result.triplets.items()},
+    )
+
+
+def is_scored(candidates: Table | Row) -> bool:
+    """Whether a candidate table, or a row of one, has `SCORE_COLUMNS`."""
+    return "real" in candidates.colnames
+
+
+def stacked(triplets: Mapping[str, NDArray[Any]], channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Cutouts with their channels last, (n, size, size, k) float32, as networks take them."""
+    return np.stack([np.asarray(triplets[channel], np.float32) for channel in channels], axis=-1)
