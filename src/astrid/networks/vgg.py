@@ -78,7 +78,7 @@ class VGG6(nn.Module):
 
     def embed(self, **inputs: Tensor) -> Tensor:
         """Features before the heads: (B, 16 width)."""
-        x = self.normalize(inputs[self.input]).permute(0, 3, 1, 2)
+        x = self.normalize(inputs[self.input].permute(0, 3, 1, 2))
         x = self.conv2(self.conv1(x).relu()).relu()
         x = self.drop1(self.pool1(x))
         x = self.conv4(self.conv3(x).relu()).relu()
