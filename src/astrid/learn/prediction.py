@@ -177,7 +177,7 @@ class Predictor:
         PredictionError
             The data set does not fit the bundle.
         """
-        self._check_channels(dataset)
+        self.check(dataset)
         order = np.arange(len(dataset)) if rows is None else np.asarray(rows, np.int64)
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
@@ -234,7 +234,14 @@ class Predictor:
                 "representation does, or leave the item out"
             )
 
-    def _check_channels(self, dataset: Dataset) -> None:
+    def check(self, dataset: Dataset) -> None:
+        """Make sure that a data set has the inputs and channels that the card names.
+
+        Raises
+        ------
+        PredictionError
+            An input is absent, or its channels are others or in another order.
+        """
         for name, wanted in self._inputs.items():
             found = dataset.info.inputs.get(name)
             if found is None:
