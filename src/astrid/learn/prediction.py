@@ -137,7 +137,26 @@ class Predictor:
             An input is absent, of another shape, or not finite.
         """
         arrays = self._checked(inputs)
-        outputs = self.logits(arrays)
+        return self.concluded(arrays, self.logits(arrays), spread=spread)
+
+    def concluded(
+        self,
+        arrays: Mapping[str, NDArray[np.float32]],
+        outputs: Mapping[str, NDArray[np.float32]],
+        *,
+        spread: bool = True,
+    ) -> Prediction:
+        """What follows from what the network gave, for those who need its logits too.
+
+        Parameters
+        ----------
+        arrays : mapping of str to (n, ...) float32 ndarray
+            The inputs.
+        outputs : mapping of str to (members, n, k) float32 ndarray
+            What `logits` found for them.
+        spread : bool
+            As for a whole prediction.
+        """
         passes = self._passes(arrays, outputs) if spread else None
         heads = {
             name: self._head(name, head, outputs[name], None if passes is None else passes[name])
@@ -253,8 +272,8 @@ class Predictor:
                 )
 
     def _passes(
-        self, arrays: Mapping[str, NDArray[np.float32]], outputs: dict[str, NDArray[np.float32]]
-    ) -> dict[str, NDArray[np.float32]] | None:
+        self, arrays: Mapping[str, NDArray[np.float32]], outputs: Mapping[str, NDArray[np.float32]]
+    ) -> Mapping[str, NDArray[np.float32]] | None:
         match self.bundle.card.uncertainty.method:
             case "ensemble":
                 return outputs
