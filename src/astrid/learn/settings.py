@@ -142,6 +142,9 @@ class Training(_Frozen):
         Largest norm of the gradient; 0 for no limit.
     ema : float
         Decay of the moving average of the weights that is exported; 0 for none.
+    head_epochs : int
+        For so many first epochs only the network's last layers learn; for a training that begins
+        from another model.
     accelerator, devices : str, int or "auto"
         As Lightning has them; several GPUs need no more than ``devices: 4``.
     threads : int
@@ -169,6 +172,7 @@ class Training(_Frozen):
     channels_last: bool = True
     gradient_clip: float = Field(default=0.0, ge=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
+    head_epochs: int = Field(default=0, ge=0)
     accelerator: str = "auto"
     devices: int | str = "auto"
     threads: int = Field(default=0, ge=0)
