@@ -5,6 +5,7 @@ Parse, call, print; what the verbs do is in `astrid.survey`, which is imported w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +28,6 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="Directory of the data set.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-@app.callback()
-def _data() -> None:
-    """Data sets: simulated surveys, survey alerts, real images."""
 
 
 @app.command()
@@ -61,6 +57,48 @@ def realbogus(
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
 
+@app.command()
+def alerts(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Packets: Avro files, folders or tar archives of them, Parquet files of Fink."),
+    ],
+    out: Out,
+    json: Json = False,
+) -> None:
+    """Cut the triplets out of survey alerts; labels only where somebody gave one.
+
+    What cannot be used is set aside with its reason.
+
+    Example: `astrid data alerts night.tar.gz --out data/alerts`
+    """
+    from astrid.survey.alert_triplets import alert_triplets
+
+    with _progress(json, "files") as on_progress:
+        summary = alert_triplets(files, out, on_progress=on_progress)
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
+@app.command()
+def images(
+    folder: Annotated[
+        Path, typer.Argument(help="Holds eso085_pair, decam_pair and microlensing_series, or one of them.")
+    ],
+    out: Out,
+    seed: Annotated[int, typer.Option(help="Of the injected sources.")] = 0,
+    json: Json = False,
+) -> None:
+    """Difference real images of which something is known, and label their detections by it.
+
+    Example: `astrid data images real/images --out data/images`
+    """
+    from astrid.survey.real_triplets import real_triplets
+
+    with _progress(json, "pairs") as on_progress:
+        summary = real_triplets(folder, out, seed=seed, on_progress=on_progress)
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
 def _view(summary: dict[str, Any]) -> Table:
     """Counts, one line each."""
     from rich.table import Table
@@ -79,8 +117,8 @@ def _view(summary: dict[str, Any]) -> Table:
 
 @contextmanager
 def _progress(json_mode: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr; lines now and then where nobody looks at a terminal; nothing with ``--json``."""
-    if json_mode:
+    """A bar on stderr; nothing with ``--json`` and where nobody looks at a terminal."""
+    if json_mode or not sys.stderr.isatty():
         yield None
         return
     from rich.progress import Progress
