@@ -116,6 +116,12 @@ def test_the_psf_of_a_simulated_frame_with_galaxies_is_its_true_one():
         assert np.abs(psf.at(255.5, 255.5) - truth).max() < 0.02 * truth.max()
 
 
+@pytest.mark.parametrize("fwhm", [2.4, 2.5, 2.6, 2.7])
+def test_a_psf_between_the_two_samplings_of_the_grid_is_measured(fwhm):
+    psf = measured(MoffatPSF(SHAPE, fwhm, 3.5), 60, seed=3)
+    assert psf.fwhm == pytest.approx(fwhm, rel=0.06)
+
+
 @pytest.mark.parametrize("fwhm", [1.8, 3.0, 6.0])
 def test_a_source_is_drawn_at_its_fraction_of_a_pixel(fwhm):
     psf, alpha2 = moffat_psf(fwhm, SHAPE), fwhm**2 / (4 * (2 ** (1 / 3.5) - 1))
