@@ -14,11 +14,12 @@ import pytest
 from astropy.table import Table
 from onnx import TensorProto, helper, numpy_helper
 
-from astrid.errors import BundleError, UsageError
+from astrid.errors import BundleError, DataError, UsageError
 from astrid.learn import registry
 from astrid.learn.bundle import Bundle, Card, Conformal, Decision, HeadCard, Range, Uncertainty, save_bundle
 from astrid.learn.task import Binary, Input, Regression, Task
 from astrid.survey import FrameFile, Pair, difference_files, difference_pairs
+from astrid.survey.explanations import explain_candidate
 from astrid.survey.scoring import SCORE_COLUMNS, choose_model, score_candidates, scored
 
 TRIPLET = Input(shape=(63, 63, 3), channels=("science", "reference", "difference"))
@@ -261,3 +262,54 @@ def test_a_batch_is_scored_and_another_model_makes_it_anew(files, mine, tmp_path
     other = make(mine, "braai.second", limits="another card, another identity")
     third = difference_pairs(pairs, tmp_path / "out", model=other, workers=1)
     assert (third.n_done, third.runs[0]["model_hash"]) == (1, other.hash)
+
+
+@pytest.fixture
+def explained_run(files, mine, tmp_path):
+    """A run that was scored by a bundle of the registry."""
+    bundle = make(mine)
+    out = tmp_path / "run"
+    _, result = difference_files(files.science, files.reference, out, model=bundle)
+    return out, result
+
+
+def test_the_explanation_of_a_candidate_is_drawn_beside_the_run(explained_run):
+    out, result = explained_run
+    one = result.candidates[1]
+    explanation, (picture, numbers) = explain_candidate(out, int(one["id"]))
+    assert picture == out / "explanations" / f"candidate_{one['id']}_occlusion.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(numbers.read_text())["bundle"] == "braai.toy"
+    assert explanation.probability == pytest.approx(float(one["real"]), abs=1e-6)
+    # the model looks at the central pixel of the difference alone
+    values = np.abs(explanation.values["triplet"]).sum(axis=-1)
+    assert np.hypot(*(np.array(np.unravel_index(values.argmax(), values.shape)) - 31)) < 10
+
+
+def test_a_new_run_in_the_same_place_removes_the_explanations(explained_run, files):
+    out, result = explained_run
+    explain_candidate(out, int(result.candidates["id"][0]))
+    difference_files(files.science, files.reference, out, model=None)
+    assert not (out / "explanations").exists()
+
+
+def test_an_explanation_needs_the_bundle_that_scored_the_run(explained_run, mine):
+    out, result = explained_run
+    shutil.rmtree(mine / "braai.toy")
+    other = make(mine, limits="another")
+    candidate = int(result.candidates["id"][0])
+    with pytest.raises(BundleError, match=r"scored by another braai\.toy .*give --model braai\.toy"):
+        explain_candidate(out, candidate)
+    found, _ = explain_candidate(out, candidate, model="braai.toy")
+    assert found.hash == other.hash
+
+
+def test_a_candidate_or_run_that_is_not_there_is_one_sentence(explained_run, tmp_path):
+    out, _ = explained_run
+    with pytest.raises(UsageError, match="has no candidate 999999"):
+        explain_candidate(out, 999999)
+    with pytest.raises(DataError, match="no complete run"):
+        explain_candidate(tmp_path / "nowhere", 1)
+    (out / "run.json").write_text("{}")
+    with pytest.raises(DataError, match="difference the pair again"):
+        explain_candidate(out, 1)

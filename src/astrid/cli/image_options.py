@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +22,7 @@ __all__ = [
     "Avro", "CutoutSize", "Exposure", "Ext", "Filter", "Gain", "Json", "Mask", "MethodName", "Mjd", "Model",
     "Out", "Overwrite", "Profile", "ReadNoise", "ReferenceExposure", "ReferenceExt", "ReferenceFilter",
     "ReferenceGain", "ReferenceMask", "ReferenceMjd", "ReferenceReadNoise", "ReferenceSaturation",
-    "ReferenceZeroPoint", "Saturation", "Seed", "Threshold", "ZeroPoint", "command_line", "facts",
+    "ReferenceZeroPoint", "Saturation", "Seed", "Threshold", "ZeroPoint", "facts",
     "frame_file", "number_pair",
 ]  # fmt: skip
 
@@ -142,10 +140,3 @@ def number_pair(text: str | None, option: str, example: str) -> tuple[float, flo
     if not (math.isfinite(first) and math.isfinite(second)):
         raise UsageError(f"{option} is {text!r}; give two finite numbers, such as {option} {example}")
     return first, second
-
-
-def command_line(verb: str) -> str:
-    """The command as it was typed; only the verb when we are called from Python."""
-    if Path(sys.argv[0]).name.startswith("astrid"):
-        return shlex.join(["astrid", *sys.argv[1:]])
-    return f"astrid images {verb}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astrid.cli.tables import columns, figures, stack
+
 if TYPE_CHECKING:
     from astropy.table import Table as AstropyTable
     from rich.console import RenderableType
@@ -33,8 +35,8 @@ _CURVE_COLUMNS = {
 
 def difference_view(summary: Mapping[str, Any], candidates: AstropyTable) -> RenderableType:
     """Figures of a run, its best candidates, and where to look next."""
-    return _stack(
-        _figures(_run_rows(summary)),
+    return stack(
+        figures(_run_rows(summary)),
         _candidates(candidates),
         _notes(summary),
         f"{summary['out']}/report.html",
@@ -56,17 +58,17 @@ def demo_view(
     ]
     if r["n_fainter"]:
         rows.insert(4, ("found below the threshold", f"{r['n_fainter']}"))
-    return _stack(
-        _figures(_run_rows(summary)),
+    return stack(
+        figures(_run_rows(summary)),
         _candidates(candidates),
-        _figures(rows, title="What was recovered of what was put in"),
+        figures(rows, title="What was recovered of what was put in"),
         f"{summary['out']}/report.html",
     )
 
 
 def batch_view(summary: Mapping[str, Any]) -> RenderableType:
     """One line for each pair."""
-    table = _table(
+    table = columns(
         ("pair", "status", "candidates", "clean", "limit", "seconds", "reason"), numbers=range(2, 6)
     )
     for run in summary["runs"]:
@@ -80,12 +82,12 @@ def batch_view(summary: Mapping[str, Any]) -> RenderableType:
             run["reason"],
         )
     counts = f"{summary['n_done']} done, {summary['n_skipped']} skipped, {summary['n_failed']} failed"
-    return _stack(table, f"{summary['n_pairs']} pairs: {counts}", f"{summary['out']}/summary.json")
+    return stack(table, f"{summary['n_pairs']} pairs: {counts}", f"{summary['out']}/summary.json")
 
 
 def light_curve_view(curve: AstropyTable, written: Sequence[str]) -> RenderableType:
     """The light curve, all of it."""
-    return _stack(_rows(curve, _CURVE_COLUMNS, len(curve)), *written)
+    return stack(_rows(curve, _CURVE_COLUMNS, len(curve)), *written)
 
 
 def injection_view(summary: Mapping[str, Any]) -> RenderableType:
@@ -111,7 +113,7 @@ def injection_view(summary: Mapping[str, Any]) -> RenderableType:
             + (f", {density:.0f} per square degree" if density is not None else " (no WCS, hence no area)"),
         ),
     ]
-    return _stack(_figures(rows), f"{summary['out']}/completeness.png")
+    return stack(figures(rows), f"{summary['out']}/completeness.png")
 
 
 def calibration_view(summary: Mapping[str, Any]) -> RenderableType:
@@ -121,12 +123,12 @@ def calibration_view(summary: Mapping[str, Any]) -> RenderableType:
         (f"{name.replace('_', ' ')} pixels", f"{summary[f'n_{name}']:,}")
         for name in ("bad", "saturated", "cosmic_ray", "trail")
     ]
-    return _stack(_figures(rows), _notes(summary), summary["output"])
+    return stack(figures(rows), _notes(summary), summary["output"])
 
 
 def survey_view(summary: Mapping[str, Any]) -> RenderableType:
     """Where the simulated files are, and how to go on."""
-    return _stack(
+    return stack(
         f"{summary['n_pairs']} pairs with their truth in {summary['out']}",
         f"next: astrid images difference --batch {summary['pairs']} --out {summary['out']}-runs",
     )
@@ -168,16 +170,16 @@ def _candidates(candidates: AstropyTable) -> RenderableType:
     return _rows(candidates[order], _CANDIDATE_COLUMNS, _ROWS)
 
 
-def _rows(rows: AstropyTable, columns: Mapping[str, str], most: int) -> RenderableType:
+def _rows(rows: AstropyTable, forms: Mapping[str, str], most: int) -> RenderableType:
     """The first rows of a table; columns that hold nothing are left out."""
     shown = [
         name
-        for name in columns
-        if name in rows.colnames and any(_cell(value, columns[name]) for value in rows[name])
+        for name in forms
+        if name in rows.colnames and any(_cell(value, forms[name]) for value in rows[name])
     ]
-    table = _table(shown, numbers=[i for i, name in enumerate(shown) if columns[name] != "{}"])
+    table = columns(shown, numbers=[i for i, name in enumerate(shown) if forms[name] != "{}"])
     for row in rows[:most]:
-        table.add_row(*(_cell(row[name], columns[name]) for name in shown))
+        table.add_row(*(_cell(row[name], forms[name]) for name in shown))
     if len(rows) > most:
         table.caption = f"and {len(rows) - most} more"
     return table
@@ -199,36 +201,3 @@ def _known(value: float | None, form: str) -> str:
 
 def _notes(summary: Mapping[str, Any]) -> str:
     return "\n".join(f"note: {sentence}" for sentence in summary["warnings"])
-
-
-def _figures(rows: Sequence[tuple[str, str]], *, title: str = "") -> RenderableType:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        title=title or None, show_header=False, box=None, title_justify="left", padding=(0, 2, 0, 0)
-    )
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(escape(name), escape(value))
-    return table
-
-
-def _table(columns: Sequence[str], numbers: Sequence[int] | range) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
-    return table
-
-
-def _stack(*parts: RenderableType | str) -> RenderableType:
-    from rich.console import Group
-    from rich.text import Text
-
-    return Group(
-        *(Text(part, overflow="fold") if isinstance(part, str) else part for part in parts if part != "")
-    )

@@ -1,4 +1,4 @@
-"""``astrid images``: difference, photometry, inject, simulate, calibrate, demo.
+"""``astrid images``: difference, explain, photometry, inject, simulate, calibrate, demo.
 
 Parse, call, print; what the verbs do is in `astrid.survey` and `astrid.images`, which
 are imported when a verb runs.
@@ -14,7 +14,8 @@ import typer
 
 from astrid.cli import image_options as options
 from astrid.cli import image_tables as tables
-from astrid.cli.output import emit, stages
+from astrid.cli.model_tables import explanation_facts, explanation_view
+from astrid.cli.output import command_line, emit, progress, stages
 from astrid.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def difference(
         "model": None if model == "none" else model,
         "avro": avro,
         "overwrite": overwrite,
-        "command": options.command_line("difference"),
+        "command": command_line("images difference"),
     }
     if batch is not None:
         if science is not None or reference is not None:
@@ -143,6 +144,39 @@ def _difference_batch(
         raise typer.Exit(1)
 
 
+@app.command(no_args_is_help=True)
+def explain(
+    run: Annotated[Path, typer.Argument(help="Directory of a run.", metavar="RUN")],
+    candidate: Annotated[int, typer.Argument(help="The candidate's id.", metavar="ID")],
+    method: Annotated[
+        str, typer.Option(help="See astrid models explain; auto hides part after part.", metavar="NAME")
+    ] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A bundle's name or path; the one that scored the run if not given.",
+            metavar="NAME|PATH",
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Explain the score of a candidate: which of its pixels speak for it, and which against it.
+
+    The picture and its numbers go to RUN/explanations.
+
+    Example: `astrid images explain run1 12`
+    """
+    from astrid.survey.explanations import explain_candidate
+
+    with progress(json, "explaining") as on_progress:
+        found, written = explain_candidate(
+            run, candidate, method=method, model=model, seed=seed, on_progress=on_progress
+        )
+    result = {"written": [str(path) for path in written], "candidate": candidate, **explanation_facts(found)}
+    emit(json, result, lambda: explanation_view(result))
+
+
 @app.command()
 def demo(
     out: options.Out = Path("demo"),
@@ -159,7 +193,7 @@ def demo(
 
     with stages(json) as on_stage:
         run, result, recovered = run_demo(
-            out, seed=seed, overwrite=overwrite, command=options.command_line("demo"), on_stage=on_stage
+            out, seed=seed, overwrite=overwrite, command=command_line("images demo"), on_stage=on_stage
         )
     summary = {**run.as_dict(), "recovery": recovered.as_dict()}
     threshold = DifferenceConfig().threshold
@@ -213,7 +247,7 @@ def photometry(
             out,
             at=position,
             radec=sky,
-            command=options.command_line("photometry"),
+            command=command_line("images photometry"),
             on_stage=on_stage,
         )
     paths = [str(path) for path in written]
@@ -270,7 +304,7 @@ def inject(
             seed=seed,
             config=DifferenceConfig(method=method, threshold=threshold),  # type: ignore[arg-type]
             overwrite=overwrite,
-            command=options.command_line("inject"),
+            command=command_line("images inject"),
             on_stage=on_stage,
         )
     emit(json, summary, lambda: tables.injection_view(summary))

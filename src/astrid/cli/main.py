@@ -25,7 +25,8 @@ __all__ = ["app", "main"]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 NOUNS = {
-    "images": ("astrid.cli.images", "Images: subtract, calibrate, measure, inject, simulate."),
+    "images": ("astrid.cli.images", "Images: subtract, explain, calibrate, measure, inject, simulate."),
+    "models": ("astrid.cli.models", "Models: train, measure, calibrate, explain, use."),
     "data": ("astrid.cli.data", "Data sets: simulated surveys, survey alerts, real images."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),
 }

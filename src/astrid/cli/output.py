@@ -10,10 +10,13 @@ import errno
 import json
 import math
 import os
+import shlex
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid.errors import AstridError, OutputError, UsageError
@@ -21,10 +24,14 @@ from astrid.errors import AstridError, OutputError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["console", "emit", "exit_code", "named", "report_error", "stages", "to_json"]
+__all__ = [
+    "command_line", "console", "emit", "exit_code", "named", "progress", "report_error", "stages", "to_json",
+]  # fmt: skip
 
 PATIENCE = 2.0
 """Seconds after which a person wants to see that something is going on."""
+
+_LINE_EVERY = 30.0  # s between lines of progress where nobody looks at a terminal
 
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space or give another --out",
@@ -34,6 +41,13 @@ _DISK = {
     errno.EACCES: "permission was denied; check the path and who may use it",
     errno.EPERM: "the operation is not permitted; check the path and who may use it",
 }
+
+
+def command_line(words: str) -> str:
+    """The command as it was typed; ``astrid`` and `words` when we are called from Python."""
+    if Path(sys.argv[0]).name.startswith("astrid"):
+        return shlex.join(["astrid", *sys.argv[1:]])
+    return f"astrid {words}"
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -113,6 +127,49 @@ def stages(json_mode: bool, *, patience: float = PATIENCE) -> Iterator[Callable[
     finally:
         timer.cancel()
         progress.stop()
+
+
+@contextmanager
+def progress(json_mode: bool, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much of a known amount of work is done.
+
+    Yields the callback to pass as ``on_progress``: items done, and of how many. A bar on a
+    terminal; elsewhere, such as in the log of a long training, a line every half minute; nothing
+    with ``--json``.
+
+    Parameters
+    ----------
+    json_mode : bool
+        Whether ``--json`` was given.
+    what : str
+        What is being done, in a word or two.
+    """
+    if json_mode:
+        yield lambda done, total: None
+        return
+    if not sys.stderr.isatty():
+        yield _lines(what)
+        return
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _lines(what: str) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LINE_EVERY:
+            last = time.monotonic()
+            sys.stderr.write(f"{what}: {done:,} of {total:,}\n")
+            sys.stderr.flush()
+
+    return tell
 
 
 def named(error: BaseException) -> AstridError | None:

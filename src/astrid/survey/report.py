@@ -222,7 +222,8 @@ def _model(result: DifferenceResult, summary: Mapping[str, Any]) -> str:
     parts.append(f"{unlike:,} are unlike what the model was trained on")
     return (
         f'<p class="lede">By <strong>{escape(summary["model"])}</strong>: {"; ".join(parts)}. '
-        "The most probable stand first.</p>"
+        "The most probable stand first. Why a candidate has its score is drawn by "
+        f"<code>astrid images explain {escape(str(summary['out']))} ID</code>.</p>"
     )
 
 

@@ -7,6 +7,7 @@ many pairs at once are the business of `pairs`.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 
 from astrid.files.directory import check_space, product_directory
 from astrid.files.record import plain
+from astrid.survey.explanations import EXPLANATIONS
 from astrid.survey.products import PRODUCTS, bytes_needed, product_records, write_products
 from astrid.survey.provenance import FrameFile, Provenance
 from astrid.survey.scoring import LIVE, choose_model, scored
@@ -153,6 +155,7 @@ def difference_files(
     config = config or DifferenceConfig()
     files = {"science": _file(science), "reference": _file(reference)}
     started, cpu_started = time.perf_counter(), time.process_time()
+    beside = (EXPLANATIONS, *beside)
     with product_directory(out, names=PRODUCTS, beside=beside, overwrite=overwrite) as staging:
         tell("reading")
         bundle, unscored = choose_model(model, config.cutout_size)
@@ -184,6 +187,7 @@ def difference_files(
             "products": product_records(staging),
         }
         (staging / "run.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
+    shutil.rmtree(Path(out) / EXPLANATIONS, ignore_errors=True)  # they are of the run that was here before
     return summary, result
 
 

@@ -1,0 +1,170 @@
+"""Options that several verbs of ``astrid models`` share, and what they mean together.
+
+Only the words of the command line; what is done with them is in `models` and `model_making`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from astrid.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from astrid.learn.bundle import Bundle
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.task import Task
+
+__all__ = [
+    "BundleName", "Data", "Json", "NewName", "NewPlace", "Part", "Seed", "TaskName", "Threads", "found_task",
+    "item_and_background", "new_bundle_path", "own_modules", "part_rows", "source",
+]  # fmt: skip
+
+BundleName = Annotated[
+    str,
+    typer.Argument(help="A bundle's name, system.tag, or its path.", metavar="BUNDLE", show_default=False),
+]
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        help="A system of AstrID, or your own as file.py:NAME or module:NAME.",
+        metavar="TASK",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path, typer.Option("--data", help="Directory of a data set.", metavar="DIR", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0)]
+Threads = Annotated[
+    int, typer.Option(help="Of ONNX Runtime; more processes scale better than more threads.", min=1)
+]
+Part = Annotated[
+    str,
+    typer.Option(
+        help="Rows to take: all, or the train, validation or test part of the bundle's own split.",
+        metavar="PART",
+    ),
+]
+NewName = Annotated[
+    str,
+    typer.Option("--name", help="Name of the new bundle, system.tag.", metavar="NAME", show_default=False),
+]
+NewPlace = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Directory of the new bundle; among your own bundles if not given.", metavar="DIR"
+    ),
+]
+
+
+def own_modules() -> None:
+    """Let modules of the present directory be found, behind all others: there may be somebody's network."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def found_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    from astrid.zoo import task
+
+    own_modules()
+    return task(name)
+
+
+def new_bundle_path(name: str, out: Path | None) -> Path:
+    """Where a new bundle goes.
+
+    Raises
+    ------
+    UsageError
+        There is a bundle of this name, which another model must not take.
+    """
+    from astrid.learn.registry import list_bundles, user_directory
+
+    if out is not None:
+        return out
+    if any(entry.name == name for entry in list_bundles()):
+        raise UsageError(f"there is a bundle {name} already; give another --name, or a directory with --out")
+    return user_directory() / name
+
+
+def source(data: Path, bundle: Bundle) -> Dataset | Mapping[str, NDArray[Any]]:
+    """A data set, or the arrays of an ``.npz`` file."""
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.scores import read_arrays
+
+    return read_arrays(data, bundle) if data.suffix == ".npz" else Dataset.open(data)
+
+
+def item_and_background(
+    given: Dataset | Mapping[str, NDArray[Any]], bundle: Bundle, row: int, background: int, seed: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]] | None]:
+    """The inputs of one row, and of others that are drawn at random; None where there are none.
+
+    Raises
+    ------
+    UsageError
+        There is no such row.
+    PredictionError
+        The data do not fit the bundle.
+    """
+    import numpy as np
+
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.prediction import Predictor
+
+    names = list(bundle.task.inputs)
+    n = len(given) if isinstance(given, Dataset) else len(given[names[0]])
+    if row >= n:
+        raise UsageError(f"--row is {row} but there are {n} rows; give 0 to {n - 1}")
+    others = np.setdiff1d(np.random.default_rng(seed).permutation(n)[: background + 1], [row])[:background]
+
+    def taken(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        if isinstance(given, Dataset):
+            return {name: given.take(name, rows) for name in names}
+        return {name: given[name][rows] for name in names}
+
+    if isinstance(given, Dataset):
+        Predictor(bundle).check(given)
+    item = {name: array[0] for name, array in taken(np.array([row])).items()}
+    return item, taken(others) if len(others) else None
+
+
+def part_rows(bundle: Bundle, dataset: Dataset, part: str) -> NDArray[Any] | None:
+    """Rows of a part of the split that the bundle was trained with; None for all.
+
+    Raises
+    ------
+    UsageError
+        No such part, or the bundle was trained on other data, whose split says nothing about these.
+    """
+    if part == "all":
+        return None
+    if part not in ("train", "validation", "test"):
+        raise UsageError(f"--part is {part!r}; choose one of all, train, validation, test")
+    card = bundle.card
+    if card.training is None or dataset.info.hash not in {one.hash for one in card.data}:
+        raise UsageError(
+            f"{bundle.name} was not trained on {dataset.path}, so none of it is its {part} part; "
+            "give --part all"
+        )
+    from astrid.learn.splits import make_parts
+
+    rows: NDArray[Any] = getattr(make_parts(dataset, card.training.split, card.training.seed), part)
+    return rows
