@@ -144,10 +144,10 @@ def toy_onnx(weights: Mapping[str, np.ndarray], heads: list[np.ndarray] | None =
 def model_bytes(
     nodes: list[onnx.NodeProto],
     inputs: Mapping[str, tuple[int, ...]],
-    outputs: Mapping[str, tuple[int, int]],
+    outputs: Mapping[str, tuple[int, ...]],
     constants: Mapping[str, np.ndarray],
 ) -> bytes:
-    """A graph with the interface of a bundle's model: (n, ...) in, (members, n, k) out."""
+    """A graph with the interface of a bundle's model: (n, ...) in, (members, n, ...) out."""
     graph = helper.make_graph(
         nodes,
         "toy",
@@ -156,8 +156,8 @@ def model_bytes(
             for name, shape in inputs.items()
         ],
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [members, "n", k])
-            for name, (members, k) in outputs.items()
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [members, "n", *shape])
+            for name, (members, *shape) in outputs.items()
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -228,6 +228,25 @@ def linear_bundle() -> Callable[..., Bundle]:
             uncertainty=Uncertainty(method="ensemble" if many > 1 else "none", passes=many),
             heads=dict(heads or {}),
         )  # fmt: skip
+        return save_bundle(path, card, {"model.onnx": model}, {"w": np.zeros(1, np.float32)})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def heat_map_bundle() -> Callable[[Path, Task], Bundle]:
+    """Makes a bundle whose map is its image of one channel."""
+
+    def make(path: Path, task: Task) -> Bundle:
+        ((name, one),) = task.inputs.items()
+        ((head, _),) = task.heads.items()
+        axes = {"last": np.array([3], np.int64), "first": np.array([0], np.int64)}
+        nodes = [
+            helper.make_node("Squeeze", [name, "last"], ["flat"]),
+            helper.make_node("Unsqueeze", ["flat", "first"], [head]),
+        ]
+        model = model_bytes(nodes, {name: one.shape}, {head: (1, *one.shape[:2])}, axes)
+        card = Card(name=f"{task.name}.identity", task=task, created="2026-01-01T00:00:00+00:00")
         return save_bundle(path, card, {"model.onnx": model}, {"w": np.zeros(1, np.float32)})
 
     return make
