@@ -156,8 +156,10 @@ def simulate_realbogus(
     if pairs < 1 or workers < 1:
         raise UsageError(f"{pairs} pairs and {workers} workers were asked for; give at least one of each")
     target = Path(out).absolute()
-    if target.exists() and not (target / "dataset.json").is_file() and any(target.iterdir()):
+    if target.is_dir() and not (target / "dataset.json").is_file() and any(target.iterdir()):
         raise OutputError(f"{target} holds files but no data set; choose another --out")
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target} is a file, expected a directory; choose another --out")
     recipe: dict[str, Any] = {
         "pairs": pairs, "seed": seed, "telescopes": list(chosen), "size": size, "threshold": _THRESHOLD,
         "most_of_a_kind": _MOST, "ranges": {name: telescopes()[name].model_dump() for name in chosen},
