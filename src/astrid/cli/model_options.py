@@ -14,7 +14,7 @@ import typer
 from astrid.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BundleName", "Data", "Json", "NewName", "NewPlace", "Part", "Seed", "TaskName", "Threads", "found_task",
     "item_and_background", "new_bundle_path", "own_modules", "part_rows", "source",
+    "with_network_options",
 ]  # fmt: skip
 
 BundleName = Annotated[
@@ -50,7 +51,7 @@ Threads = Annotated[
 Part = Annotated[
     str,
     typer.Option(
-        help="Rows to take: all, or the train, validation or test part of the bundle's own split.",
+        help="all; train, validation or test of the bundle's own split; or auto: that which it has not seen.",
         metavar="PART",
     ),
 ]
@@ -146,25 +147,58 @@ def item_and_background(
     return item, taken(others) if len(others) else None
 
 
-def part_rows(bundle: Bundle, dataset: Dataset, part: str) -> NDArray[Any] | None:
-    """Rows of a part of the split that the bundle was trained with; None for all.
+def part_rows(bundle: Bundle, dataset: Dataset, part: str, *, own: str) -> tuple[NDArray[Any] | None, str]:
+    """The rows to take, None for all, and what they are called.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    dataset : Dataset
+    part : str
+        ``all``; ``train``, ``validation`` or ``test`` of the split that the bundle was trained with;
+        or ``auto``: all, but of the data that it was trained on only `own`.
+    own : str
 
     Raises
     ------
     UsageError
         No such part, or the bundle was trained on other data, whose split says nothing about these.
     """
+    if part not in ("auto", "all", "train", "validation", "test"):
+        raise UsageError(f"--part is {part!r}; choose one of auto, all, train, validation, test")
+    training = bundle.card.training
+    trained_on = training is not None and dataset.info.hash in {one.hash for one in bundle.card.data}
+    if part == "auto":
+        part = own if trained_on else "all"
     if part == "all":
-        return None
-    if part not in ("train", "validation", "test"):
-        raise UsageError(f"--part is {part!r}; choose one of all, train, validation, test")
-    card = bundle.card
-    if card.training is None or dataset.info.hash not in {one.hash for one in card.data}:
+        return None, ""
+    if not trained_on or training is None:
         raise UsageError(
             f"{bundle.name} was not trained on {dataset.path}, so none of it is its {part} part; "
             "give --part all"
         )
     from astrid.learn.splits import make_parts
 
-    rows: NDArray[Any] = getattr(make_parts(dataset, card.training.split, card.training.seed), part)
-    return rows
+    return getattr(make_parts(dataset, training.split, training.seed), part), f"{part} part"
+
+
+def with_network_options(task: Task, assignments: Sequence[str]) -> Task:
+    """The task with other options of its network.
+
+    Raises
+    ------
+    UsageError
+        An assignment that is none.
+    """
+    import yaml
+
+    chosen = dict(task.network_options)
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not (key and separator):
+            raise UsageError(f"--set {text!r} sets nothing; write it as normalization=row_l2")
+        try:
+            chosen[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text!r} has no value that can be read; quote it") from error
+    return task.model_copy(update={"network_options": chosen})

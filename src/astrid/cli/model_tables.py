@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from astrid.learn.registry import Entry
 
 __all__ = [
-    "card_view", "counts_view", "entry_facts", "explanation_facts", "explanation_view", "list_view",
-    "made_view", "measured",
+    "bundle_facts", "card_view", "counts_view", "entry_facts", "explanation_facts", "explanation_view",
+    "list_view", "made_view", "measured", "run_view", "verification_view",
 ]  # fmt: skip
 
 _SHOWN = 2  # figures of a bundle in the list
@@ -184,6 +184,46 @@ def counts_view(summary: Mapping[str, Any]) -> RenderableType:
         if name not in ("out",) and value not in (None, "", [])
     ]
     return stack(figures(rows), str(summary["out"]))
+
+
+def run_view(facts: Mapping[str, Any]) -> RenderableType:
+    """A training: what came out, and how to go on."""
+    rows = [
+        ("epochs", f"{facts['epochs']}, the best is {facts['best_epoch']}"),
+        (str(facts["monitor"]), "" if facts["best"] is None else f"{facts['best']:.5g}"),
+        ("rows", ", ".join(f"{name} {count:,}" for name, count in facts["rows"].items())),
+        ("parameters", "" if facts["parameters"] is None else f"{facts['parameters']:,}"),
+        ("on", str(facts["device"] or "")),
+    ]
+    out, name = facts["out"], facts["task"]
+    return stack(
+        figures([row for row in rows if row[1]]),
+        f"{out}/curves.png",
+        f"next: astrid models export {out} --data DIR --name {name}.TAG",
+    )
+
+
+def verification_view(found: Mapping[str, Any]) -> RenderableType:
+    """What is in order."""
+    parity = "not compared: " + found["note"] if found["parity"] is None else f"{found['parity']:.1e} at most"
+    rows = [
+        ("bundle", f"{found['name']} {found['hash']}"),
+        ("whole", ", ".join(found["files"])),
+        ("runs", ", ".join(found["graphs"])),
+        ("torch and ONNX differ by", parity),
+    ]
+    return figures(rows)
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """A bundle that was made, as plain values."""
+    card = bundle.card.model_dump(mode="json")
+    return {
+        "name": bundle.name,
+        "hash": bundle.hash,
+        "out": str(bundle.path),
+        **{name: card[name] for name in ("heads", "uncertainty", "metrics", "parity", "int8")},
+    }
 
 
 def made_view(bundle: Bundle) -> RenderableType:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from astrid.cli import model_making
 from astrid.cli import model_options as options
 from astrid.cli import model_tables as tables
 from astrid.cli.output import command_line, emit, progress
@@ -189,3 +190,6 @@ def explain(
     explanation.save(numbers)
     facts = {"written": [str(out), str(numbers)], "row": row, **tables.explanation_facts(explanation)}
     emit(json, facts, lambda: tables.explanation_view(facts))
+
+
+model_making.add_verbs(app)

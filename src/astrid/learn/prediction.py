@@ -254,17 +254,22 @@ class Predictor:
             )
 
     def check(self, dataset: Dataset) -> None:
-        """Make sure that a data set has the inputs and channels that the card names.
+        """Make sure that a data set has the inputs, shapes and channels that the card names.
 
         Raises
         ------
         PredictionError
-            An input is absent, or its channels are others or in another order.
+            An input is absent or of another shape, or its channels are others or in another order.
         """
         for name, wanted in self._inputs.items():
             found = dataset.info.inputs.get(name)
             if found is None:
                 raise PredictionError(f"{dataset.path}: there is no input {name!r}, which the model takes")
+            if found.shape != wanted.shape:
+                raise PredictionError(
+                    f"{dataset.path}: {name} has items of shape {found.shape}, but {self.bundle.name} takes "
+                    f"{wanted.shape}; cut them anew"
+                )
             if found.channels != wanted.channels:
                 raise PredictionError(
                     f"{dataset.path}: the channels of {name} are {list(found.channels)}, but "

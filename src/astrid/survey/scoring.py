@@ -38,7 +38,7 @@ SCORE_COLUMNS = {
 
 _SYSTEM = "braai"
 _HEAD = "real"
-_BATCH = 256  # candidates at a time: 12 MB of cutouts
+_BATCH = 16  # candidates at a time: the inner layers of more leave the cache of the processor
 _NOT_FINITE = "a cutout has pixels that are not finite"
 
 
