@@ -24,6 +24,13 @@ def test_the_stored_recipe_gives_the_same_recipe_again(tmp_path):
     assert read_settings(Training(), path) == settings
 
 
+def test_options_of_the_network_are_free_and_are_added():
+    settings = read_settings(
+        Training(network_options={"width": 8}), None, ["network_options.normalization=none"]
+    )
+    assert settings.network_options == {"width": 8, "normalization": "none"}
+
+
 @pytest.mark.parametrize(
     ("assignment", "sentence"),
     [

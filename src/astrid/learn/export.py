@@ -192,7 +192,7 @@ def export_run(
     from astrid.learn.uncertainty import has_dropout
 
     run = _same(runs, dataset)
-    task = run.task
+    task = run.task.model_copy(update={"training": run.settings})  # as it was used
     check_name(name, task)
     networks = [one.network() for one in runs]
     passes = mc_dropout if len(networks) == 1 and has_dropout(networks[0]) else 0

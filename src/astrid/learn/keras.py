@@ -82,8 +82,7 @@ def import_keras(
     check_name(name, task)
     layers = read_keras(file)
     if normalization is not None:
-        options = {**task.network_options, "normalization": normalization}
-        task = task.model_copy(update={"network_options": options})
+        task = task.with_network_options({"normalization": normalization})
     network = task.build_network().eval()
     weights = _fitted(layers, network, file, task)
     try:

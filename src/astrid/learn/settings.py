@@ -153,6 +153,8 @@ class Training(_Frozen):
         Processes that read the data; 0 reads in the training process.
     trackers : tuple of {"tensorboard", "wandb", "mlflow"}
         Beside the run directory's own ``metrics.jsonl``.
+    network_options : dict
+        Options of the network that are not as the task has them, such as ``normalization``.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -178,6 +180,7 @@ class Training(_Frozen):
     threads: int = Field(default=0, ge=0)
     workers: int = Field(default=0, ge=0)
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+    network_options: dict[str, Any] = {}
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -249,7 +252,10 @@ def _update(values: dict[str, Any], changes: Mapping[str, Any], source: str) -> 
             known = ", ".join(sorted(values))
             raise UsageError(f"{source}: there is no setting {key!r}; choose one of: {known}")
         if isinstance(values[key], dict) and isinstance(value, Mapping):
-            _update(values[key], value, source)
+            if key == "network_options":  # only the network knows which there are
+                values[key] = {**values[key], **value}
+            else:
+                _update(values[key], value, source)
         else:
             values[key] = value
 

@@ -7,6 +7,7 @@ network and its representation by ``"module:name"``, so that reading one loads n
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -266,6 +267,10 @@ class Task(_Frozen):
     def outputs(self) -> dict[str, int]:
         """Size of the network's output for each head."""
         return {name: head.size for name, head in self.heads.items()}
+
+    def with_network_options(self, options: Mapping[str, Any]) -> Task:
+        """The same task with some options of its network changed."""
+        return self.model_copy(update={"network_options": {**self.network_options, **options}})
 
     def build_network(self) -> Any:
         """The untrained network, a `torch.nn.Module`; needs the extra ``train``.
