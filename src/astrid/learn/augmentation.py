@@ -74,7 +74,7 @@ def dihedral(inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: t
     for symmetry in range(1, 8 if square else 4):
         rows = (draws == symmetry).nonzero()[:, 0].to(device)
         for one in turned:
-            one[rows] = _turn(one[rows], symmetry)
+            one.index_copy_(0, rows, _turn(one.index_select(0, rows), symmetry))
     return inputs, targets
 
 

@@ -16,10 +16,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from astrid.errors import TrainingError, UsageError
+from astrid.errors import TrainingError
 from astrid.files.atomic import atomic_path
 from astrid.learn.checkpoint import load_checkpoint, save_checkpoint
 from astrid.learn.module import Learner
+from astrid.learn.run import STATE
 from astrid.learn.settings import Training
 from astrid.learn.tracking import draw_curves, write_metrics
 
@@ -36,8 +37,6 @@ class Journal(pl.Callback):
     path : Path
         The run directory.
     settings : Training
-    loggers : sequence
-        Lightning's.
     on_progress : callable, optional
         Called with the number of steps done and of all.
     on_epoch : callable, optional
@@ -49,7 +48,6 @@ class Journal(pl.Callback):
         path: Path,
         settings: Training,
         *,
-        loggers: Sequence[Any] = (),
         on_progress: Callable[[int, int], None] | None = None,
         on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
     ) -> None:
@@ -57,7 +55,8 @@ class Journal(pl.Callback):
         self.best: float | None = None
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
-        self._path, self._settings, self._loggers = path, settings, loggers
+        self.loggers: Sequence[Any] = ()
+        self._path, self._settings = path, settings
         self._on_progress, self._on_epoch = on_progress, on_epoch
         self._pending: dict[str, Any] | None = None
         self._began = self._drawn = time.monotonic()
@@ -77,7 +76,7 @@ class Journal(pl.Callback):
     @property
     def state_path(self) -> Path:
         """Where the state is."""
-        return self._path / "checkpoints" / "last.safetensors"
+        return self._path / STATE
 
     def restore(self, learner: Learner) -> bool:
         """Take up the state of an earlier training; False if there is none.
@@ -148,7 +147,7 @@ class Journal(pl.Callback):
         self.history.append({"epoch": epoch, "seconds": round(time.monotonic() - self._began, 3), **figures})
         if trainer.is_global_zero:
             self._keep(trainer, learner)
-            for logger in self._loggers:
+            for logger in self.loggers:
                 logger.log_metrics(figures, step=epoch)
         if self._on_epoch is not None and trainer.is_global_zero:
             self._on_epoch(epoch, figures)
@@ -162,11 +161,11 @@ class Journal(pl.Callback):
 
     def _watched(self, figures: Mapping[str, float]) -> float:
         name = self._settings.monitor
-        if name not in figures:
-            known = ", ".join(sorted(figures))
-            raise UsageError(f"there is no figure {name!r} to monitor; choose one of {known}")
-        if not math.isfinite(figures[name]):
-            raise TrainingError(f"{name} is not a finite number; lower optimizer.lr or set gradient_clip=1")
+        if not math.isfinite(figures.get(name, math.nan)):
+            raise TrainingError(
+                f"{name}, which is monitored, has no value; give the validation part items of every class, "
+                "lower optimizer.lr, or monitor validation/loss"
+            )
         return figures[name]
 
     def _keep(self, trainer: pl.Trainer, learner: Learner) -> None:

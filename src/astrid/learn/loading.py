@@ -93,7 +93,7 @@ class Batches(Sampler[NDArray[np.int64]]):
 
 
 def batch_loader(
-    items: Items, batches: Batches, *, workers: int = 0, pinned: bool = False
+    items: Items, batches: Batches, workers: int = 0, *, pinned: bool = False
 ) -> DataLoader[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """A loader of whole batches.
 

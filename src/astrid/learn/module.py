@@ -21,12 +21,18 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from astrid.errors import TrainingError, UsageError
+from astrid.learn import metrics
 from astrid.learn.augmentation import Augmentation
 from astrid.learn.losses import Objective
 from astrid.learn.settings import Schedule, Training
 from astrid.learn.task import Head, Task
 
-__all__ = ["Learner", "figures_of", "rate_factor"]
+__all__ = ["Learner", "figure_names", "figures_of", "rate_factor"]
+
+_FIGURES = {
+    "binary": ("aucpr", "fnr", "fpr"), "multiclass": ("aucpr", "balanced_accuracy"), "multilabel": ("aucpr",),
+    "regression": ("mae", "bias"), "heatmap": ("mae",),
+}  # fmt: skip
 
 _CHECK_EVERY = 50  # steps; asking a GPU for the loss more often would hold it up
 _FIRST = 1e-3  # share of the rate that a warm-up begins with
@@ -71,9 +77,9 @@ class Learner(pl.LightningModule):
         self.plateau: ReduceLROnPlateau | None = None
         self.figures: dict[str, float] = {}
         self._augment = augment
-        self._sleeping = _resting_in_head_stage(network) if settings.head_epochs else []
+        self._frozen, self._head = tuple(frozen), tuple(network.head_names)
         for name, parameter in network.named_parameters():
-            if name.startswith(tuple(frozen)):
+            if name.startswith(self._frozen):
                 parameter.requires_grad_(False)
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise UsageError("every layer is frozen, so that nothing can be learned; freeze fewer")
@@ -122,9 +128,9 @@ class Learner(pl.LightningModule):
         torch.manual_seed(self._draw_seed())
         self._sum = torch.zeros((), device=self.device)
         self._n = 0
-        for module in _normalisations(self.network):
-            resting = any(parameter is one for parameter in module.parameters() for one in self._asleep)
-            if resting or not any(parameter.requires_grad for parameter in module.parameters()):
+        for name, module in self.network.named_modules():
+            normalises = getattr(module, "running_mean", None) is not None
+            if normalises and (name.startswith(self._frozen) or self._asleep(name)):
                 module.eval()
 
     def training_step(self, batch: tuple[dict[str, Tensor], dict[str, Tensor]], batch_idx: int) -> Tensor:
@@ -144,8 +150,10 @@ class Learner(pl.LightningModule):
 
     def on_after_backward(self) -> None:
         """In the first stage of a transfer only the last layers learn."""
-        for parameter in self._asleep:
-            parameter.grad = None
+        if self.current_epoch < self.settings.head_epochs:
+            for name, parameter in self.network.named_parameters():
+                if self._asleep(name):
+                    parameter.grad = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the average."""
@@ -166,25 +174,25 @@ class Learner(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Gather the figures of the epoch."""
-        train_loss = float(self._sum) / max(self._n, 1)
+        found: list[tuple[float, int, list[_Judged]]] = [(float(self._sum), self._n, self._judged)]
+        if self.trainer.world_size > 1:
+            mine = found[0]
+            found = [mine] * self.trainer.world_size
+            torch.distributed.all_gather_object(found, mine)
+        train_loss = sum(one[0] for one in found) / max(sum(one[1] for one in found), 1)
         if not math.isfinite(train_loss):
             raise self._diverged(int(self.trainer.num_training_batches))
-        everywhere = self._judged
-        if self.trainer.world_size > 1:
-            shared: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shared, self._judged)
-            everywhere = [one for of_process in shared for one in of_process]
         self.figures = {
             "training/loss": train_loss,
-            **_figures(self.task.heads, everywhere),
+            **_figures(self.task.heads, [judged for one in found for judged in one[2]]),
             "lr": float(self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]),
         }
         shown = {name: value for name, value in self.figures.items() if name.endswith("/loss")}
         self.log_dict(shown, prog_bar=True, logger=False, rank_zero_only=True)
 
-    @property
-    def _asleep(self) -> list[nn.Parameter]:
-        return self._sleeping if self.current_epoch < self.settings.head_epochs else []
+    def _asleep(self, name: str) -> bool:
+        """Whether a layer or parameter waits for the end of the first stage."""
+        return self.current_epoch < self.settings.head_epochs and not name.startswith(self._head)
 
     def _draw_seed(self, *more: int) -> int:
         """A number for a stream of its own: of this training, epoch and process (and batch)."""
@@ -246,6 +254,13 @@ def _figures(heads: Mapping[str, Head], judged: Sequence[_Judged]) -> dict[str, 
     return found
 
 
+def figure_names(heads: Mapping[str, Head]) -> tuple[str, ...]:
+    """The names of all figures that an epoch of a task has, in order."""
+    losses = [f"validation/{name}/loss" for name in heads] if len(heads) > 1 else []
+    own = [f"validation/{name}/{figure}" for name, head in heads.items() for figure in _FIGURES[head.kind]]
+    return ("training/loss", "validation/loss", *losses, *own, "lr")
+
+
 def figures_of(head: Head, outputs: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
     """The figures of one head after an epoch.
 
@@ -270,8 +285,8 @@ def figures_of(head: Head, outputs: NDArray[Any], truth: NDArray[Any]) -> dict[s
             known = ~np.isnan(truth)
             positive, logits = truth[known] >= 0.5, outputs[known, 0]
             found = {"aucpr": _aucpr(positive, logits)}
-            found["fnr"] = float(np.mean(logits[positive] < 0)) if positive.any() else None
-            found["fpr"] = float(np.mean(logits[~positive] >= 0)) if not positive.all() else None
+            found["fnr"] = metrics.miss_rate(positive, logits, 0.0) if positive.any() else None
+            found["fpr"] = None if positive.all() else metrics.false_alarm_rate(positive, logits, 0.0)
         case "multiclass":
             known = truth >= 0
             codes, logits = truth[known], outputs[known]
@@ -337,23 +352,9 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def _aucpr(positive: NDArray[np.bool_], scores: NDArray[Any]) -> float | None:
-    from sklearn.metrics import average_precision_score
-
-    if not positive.any():
-        return None
-    return float(average_precision_score(positive, scores))
+    return metrics.aucpr(positive, scores) if positive.any() and not positive.all() else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _normalisations(network: nn.Module) -> list[nn.Module]:
-    return [one for one in network.modules() if getattr(one, "running_mean", None) is not None]
-
-
-def _resting_in_head_stage(network: nn.Module) -> list[nn.Parameter]:
-    """All parameters but those of the network's head."""
-    prefixes = tuple(network.head_names)
-    return [one for name, one in network.named_parameters() if not name.startswith(prefixes)]

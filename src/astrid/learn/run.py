@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "earlier_run", "identity", "leads", "load_run", "prepared_run"]
 
+STATE = Path("checkpoints", "last.safetensors")
+"""Where a run directory has what is needed to go on."""
+
 # may differ when a run is taken up again: they change how fast it is, not what comes out
 _MACHINERY = ("accelerator", "devices", "threads", "workers", "trackers")
 
@@ -117,7 +120,7 @@ def load_run(path: str | Path) -> Run:
 def identity(task: Task, dataset: Dataset, parent: Bundle | None, freeze: Sequence[str]) -> dict[str, Any]:
     """What makes a run this one and not another, beside its settings; part of ``run.json``."""
     return {
-        "task": task.model_dump(mode="json"),
+        "task": task.model_dump(mode="json", exclude={"training"}),  # the recipe as used is in config.yaml
         "data": {"name": dataset.info.name, "hash": dataset.info.hash, "n": len(dataset)},
         "parent": "" if parent is None else f"{parent.name} {parent.hash}",
         "freeze": list(freeze),
@@ -150,6 +153,9 @@ def earlier_run(path: Path, facts: Mapping[str, Any], settings: Training, *, res
                 f"{path} holds files that are of no training ({entries[0]}); choose another --out"
             )
         return None
+    begun = (path / STATE).exists()
+    if not begun and read_record(path / "run.json")["state"] == "stopped":
+        return None  # it ended before its first epoch did, such as by a wrong setting: nothing is lost
     if not resume:
         raise UsageError(
             f"{path} holds a training already; pass --resume to go on with it or choose another --out"

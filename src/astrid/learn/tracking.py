@@ -6,6 +6,7 @@ Everything here is text, figures and versions; the state to go on from is in `ch
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from astrid._version import __version__
-from astrid.errors import DependencyError, TrainingError
+from astrid.errors import TrainingError
 from astrid.files.atomic import atomic_path
 from astrid.files.record import plain
 
 __all__ = [
-    "command", "draw_curves", "make_loggers", "quiet", "read_metrics", "read_record", "versions",
-    "write_metrics", "write_record",
+    "command", "draw_curves", "quiet", "read_metrics", "read_record", "tracked", "versions", "write_metrics",
+    "write_record",
 ]  # fmt: skip
 
 _PACKAGES = ("numpy", "torch", "lightning", "safetensors", "scikit-learn")
@@ -156,8 +157,11 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, float]], monitor: str
         figure.savefig(partial, dpi=120, format="png")
 
 
-def make_loggers(trackers: Sequence[str], directory: Path, name: str, facts: Mapping[str, Any]) -> list[Any]:
-    """Lightning's loggers, writing below `directory`.
+@contextlib.contextmanager
+def tracked(
+    trackers: Sequence[str], directory: Path, name: str, facts: Mapping[str, Any]
+) -> Iterator[list[Any]]:
+    """Lightning's loggers, writing below `directory`, for the time of one training.
 
     Weights & Biases works without an account and without a network unless ``WANDB_MODE`` says
     otherwise; MLflow keeps an SQLite file unless ``MLFLOW_TRACKING_URI`` names another store.
@@ -171,21 +175,22 @@ def make_loggers(trackers: Sequence[str], directory: Path, name: str, facts: Map
     facts : mapping
         Settings, to be shown with the run.
 
-    Raises
+    Yields
     ------
-    DependencyError
-        A tracker is not installed.
+    loggers : list
     """
-    made: list[Any] = []
-    for tracker in trackers:
-        try:
-            made.append(_logger(tracker, directory, name))
-        except ModuleNotFoundError as error:
-            extra = "train" if tracker == "tensorboard" else "track"
-            raise DependencyError(f'{tracker} is not installed; pip install "astrid[{extra}]"') from error
-    for logger in made:
-        logger.log_hyperparams(plain(facts))
-    return made
+    loggers = [_logger(tracker, directory, name) for tracker in trackers]
+    status = "failed"
+    try:
+        for logger in loggers:
+            logger.log_hyperparams(plain(facts))
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.finalize(status)
+            if type(logger).__name__ == "WandbLogger":  # else the next training would write into this run
+                logger.experiment.finish(int(status == "failed"))
 
 
 def _logger(tracker: str, directory: Path, name: str) -> Any:
@@ -197,9 +202,13 @@ def _logger(tracker: str, directory: Path, name: str) -> Any:
             return loggers.TensorBoardLogger(directory, name="tensorboard", version="")
         case "wandb":
             offline = os.environ.get("WANDB_MODE", "offline") == "offline"
-            # the run's own name, so that a resumed training goes on with the same curves
+            settings = importlib.import_module("wandb").Settings(silent=True)
             return loggers.WandbLogger(
-                name=directory.parent.name, project=name, save_dir=directory, offline=offline
+                name=directory.parent.name,
+                project=name,
+                save_dir=directory,
+                offline=offline,
+                settings=settings,
             )
         case _:
             store = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{directory.absolute() / 'mlflow.db'}")
@@ -228,6 +237,8 @@ def quiet() -> Iterator[None]:
 _REMARKS = (
     r".*does not have many workers",  # batches are gathered whole: more processes rarely help
     r"GPU available but not used",  # the user's own choice
+    r"The ``noload`` loader strategy is deprecated",  # MLflow and a newer SQLAlchemy, likewise
+    r".*sync_dist=True",  # `module` has gathered the figures itself
     r".*isinstance\(treespec, LeafSpec\)",  # Lightning and a newer torch, between themselves
 )
 

@@ -23,7 +23,7 @@ from astrid.learn.sampling import class_weights, make_order
 from astrid.learn.settings import Training
 from astrid.learn.splits import Parts, check_labels, check_parts, make_parts
 from astrid.learn.task import Task
-from astrid.learn.tracking import make_loggers, quiet
+from astrid.learn.tracking import quiet, tracked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,7 +100,12 @@ def train(
         The directory cannot be written.
     """
     chosen = task.training if settings is None else settings
-    _need(_PACKAGES)
+    task = task.with_network_options(chosen.network_options)
+    if chosen.head_epochs and parent is None:
+        raise UsageError(
+            "head_epochs is for a training that begins from a bundle; give a parent or set it to 0"
+        )
+    _need((*_PACKAGES, *chosen.trackers))
     dataset.check(task)
     path = Path(out)
     facts = identity(task, dataset, parent, freeze)
@@ -132,54 +137,51 @@ def _fit(
     on_epoch: Callable[[int, Mapping[str, float]], None] | None,
 ) -> None:
     """All epochs that are left; the record is filled in."""
-    import torch
-
     from astrid.learn.journal import Journal
     from astrid.learn.loading import Batches, Items, batch_loader
 
     with quiet(), _threads(settings.threads), _own_random_numbers(settings.seed):
         learner, fresh = _learner(task, dataset, settings, parts, parent, freeze)
-        loggers = make_loggers(settings.trackers, path / "log", task.name, settings.model_dump())
-        journal = Journal(path, settings, loggers=loggers, on_progress=on_progress, on_epoch=on_epoch)
-        journal.restore(learner)
         record["parameters"] = sum(one.numel() for one in learner.network.parameters())
         record["fresh"] = fresh
-        if not journal.ended:
-            trainer = _trainer(path, settings, journal, bar=on_progress is None)
-            items = Items(dataset, task)
-            order = make_order(dataset, task, parts.train, settings.sampling, settings.seed)
-            pinned = trainer.strategy.root_device.type == "cuda"
-            training = Batches(order, settings.batch_size)
-            validation = Batches(parts.validation, settings.batch_size)
-            record["device"] = str(trainer.strategy.root_device)
-            try:
-                trainer.fit(
-                    learner,
-                    batch_loader(items, training, workers=settings.workers, pinned=pinned),
-                    batch_loader(items, validation, workers=settings.workers, pinned=pinned),
-                )
-            except SystemExit:
-                # Lightning answers Ctrl-C by leaving the interpreter; that is for our caller to decide
-                if not trainer.interrupted:
-                    raise
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                raise KeyboardInterrupt from None
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(
-                    f"the memory of the device does not suffice for batches of {settings.batch_size}; lower "
-                    "batch_size"
-                ) from error
-            finally:
-                _note(record, journal)
-        _note(record, journal)
+        order = make_order(dataset, task, parts.train, settings.sampling, settings.seed)
+        items = Items(dataset, task)
+        journal = Journal(path, settings, on_progress=on_progress, on_epoch=on_epoch)
+        journal.restore(learner)
+        try:
+            if not journal.ended:
+                trainer = _trainer(path, settings, journal, bar=on_progress is None)
+                pinned = trainer.strategy.root_device.type == "cuda"
+                record["device"] = str(trainer.strategy.root_device)
+                loaders = [
+                    batch_loader(items, Batches(rows, settings.batch_size), settings.workers, pinned=pinned)
+                    for rows in (order, parts.validation)
+                ]
+                with tracked(settings.trackers, path / "log", task.name, settings.model_dump()) as loggers:
+                    journal.loggers = loggers
+                    _run(trainer, learner, loaders, settings)
+        finally:
+            record |= {"epochs": journal.epochs, "best_epoch": journal.best_epoch, "best": journal.best}
         if leads():
             journal.finish()
-        for logger in loggers:
-            logger.finalize("success")
 
 
-def _note(record: dict[str, Any], journal: Journal) -> None:
-    record |= {"epochs": journal.epochs, "best_epoch": journal.best_epoch, "best": journal.best}
+def _run(trainer: Any, learner: Learner, loaders: Sequence[Any], settings: Training) -> None:
+    """Lightning's fit, with its ways of ending made ours."""
+    import torch
+
+    try:
+        trainer.fit(learner, *loaders)
+    except SystemExit:
+        # Lightning answers Ctrl-C by leaving the interpreter; that is for our caller to decide
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the memory of the device does not suffice for batches of {settings.batch_size}; lower batch_size"
+        ) from error
 
 
 def _learner(
@@ -193,14 +195,18 @@ def _learner(
     """The network that learns, and the names of parameters that the parent could not give."""
     from astrid.learn.augmentation import augmentation
     from astrid.learn.losses import Objective
-    from astrid.learn.module import Learner
+    from astrid.learn.module import Learner, figure_names
 
+    known = figure_names(task.heads)
+    if settings.monitor not in known:
+        listed = ", ".join(known)
+        raise UsageError(f"there is no figure {settings.monitor!r} to monitor; choose one of {listed}")
     network = task.build_network()
     fresh = [] if parent is None else _inherit(network, task, parent)
-    names = [name for name, _ in network.named_parameters()]
+    names = [name for name, _ in (*network.named_parameters(), *network.named_modules()) if name]
     for prefix in freeze:
         if not any(name.startswith(prefix) for name in names):
-            layers = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in names))
+            layers = ", ".join(name for name, _ in network.named_children())
             raise UsageError(f"no layer of {task.network} is called {prefix!r}…; choose from {layers}")
     counts, weights = {}, {}
     for name, head in task.heads.items():
@@ -292,8 +298,9 @@ def _precision(settings: Training) -> str:
 def _need(packages: Sequence[str]) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
+            extra = "track" if package in ("wandb", "mlflow") else "train"
             raise DependencyError(
-                f'training needs {package}, which is not installed; pip install "astrid[train]"'
+                f'this training needs {package}, which is not installed; pip install "astrid[{extra}]"'
             )
 
 
