@@ -41,7 +41,16 @@ def curves(scored: Scored) -> tuple[Curves, ...]:
             )
         case Multiclass():
             return tuple(
-                _curves(scored, name, labels == k, p[:, k], raw[:, k], None, 0.5, "the most probable label")
+                _curves(
+                    scored,
+                    name,
+                    (labels == k).astype(np.float32),
+                    p[:, k],
+                    raw[:, k],
+                    None,
+                    0.5,
+                    "the most probable label",
+                )
                 for k, name in enumerate(head.labels)
             )
         case Multilabel():
@@ -166,6 +175,7 @@ def _curves(
         recall=ranking.recall[kept],
         precision=ranking.precision[kept],
         fpr=ranking.fpr[kept],
+        histogram=np.stack([_histogram(p[labels < 0.5]), _histogram(p[labels >= 0.5])]),
         reliability=reliability(labels, p),
         reliability_before=reliability(labels, raw),
         brier=brier_parts(labels, p),
@@ -194,6 +204,10 @@ def _thresholds(
     with suppress(DatasetError):  # too few positive items for such a promise
         found["at most 1 % missed, 90 % sure"] = risk_threshold(labels, p)
     return found
+
+
+def _histogram(p: NDArray[np.float32], bins: int = 40) -> NDArray[np.int64]:
+    return np.bincount(np.minimum((p * bins).astype(np.int64), bins - 1), minlength=bins)
 
 
 def _thinned(*coordinates: NDArray[np.float64]) -> NDArray[np.int64]:

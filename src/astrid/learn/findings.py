@@ -34,6 +34,8 @@ class Curves:
         why there.
     at, recall, precision, fpr : (m,) float64 ndarray
         Along decreasing thresholds `at`, thinned to what a chart can show.
+    histogram : (2, b) int64 ndarray
+        Negative and positive items in bins of the probability of equal width from 0 to 1.
     reliability, reliability_before : Reliability
         With and without calibration.
     brier : BrierParts
@@ -52,6 +54,7 @@ class Curves:
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
     fpr: NDArray[np.float64]
+    histogram: NDArray[np.int64]
     reliability: Reliability
     reliability_before: Reliability
     brier: BrierParts
