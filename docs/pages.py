@@ -20,10 +20,21 @@ from astrid.cli.main import NOUNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-INCLUDED = ("commands.md", "benchmarks.md", "columns.md", "flags.md", "profiles.md", "packets.md")
+INCLUDED = (
+    "commands.md", "benchmarks.md", "columns.md", "scores.md", "flags.md", "profiles.md", "packets.md",
+    "systems.md", "bundles.md",
+)  # fmt: skip
 """Generated pages that are parts of pages written by hand."""
 
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+_ROOMS = (
+    "astrid.images",
+    "astrid.learn",
+    "astrid.zoo",
+    "astrid.survey",
+    "astrid.bench.frame",
+    "astrid.errors",
+)
 _SAME_PAIR = "same pair"
 _API_INTRODUCTION = """# Python
 
@@ -45,7 +56,10 @@ def write(folder: Path) -> None:
         "benchmarks.md": benchmarks(),
         "api.md": api(),
         "columns.md": columns(),
+        "scores.md": scores(),
         "flags.md": flags(),
+        "systems.md": systems(),
+        "bundles.md": bundles(),
         "profiles.md": profiles(),
         "packets.md": packets(),
     }
@@ -181,6 +195,80 @@ def columns() -> str:
     return "\n".join([*lines, ""])
 
 
+def scores() -> str:
+    """The columns that scoring adds, from the code that adds them."""
+    from astrid.survey.scoring import SCORE_COLUMNS
+
+    lines = ["| column | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(meaning)} |" for name, meaning in SCORE_COLUMNS.items()]
+    return "\n".join([*lines, ""])
+
+
+def systems() -> str:
+    """The systems of the zoo, from their tasks."""
+    from astrid.zoo import task, tasks
+
+    lines = [
+        "| system | question | answers | network | paper, with its own figures |",
+        "|---|---|---|---|---|",
+    ]
+    for name in tasks():
+        one = task(name)
+        answers = "; ".join(f"{head}: {', '.join(_answers(what))}" for head, what in one.heads.items())
+        figures = ", ".join(f"{figure.name} {figure.value:g}" for figure in one.published)
+        paper = f"{one.paper}: {figures}" if figures else one.paper
+        cells = (f"`{name}`", one.title, answers, f"`{one.network.rpartition(':')[2]}`", paper)
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _answers(head: Any) -> tuple[str, ...]:
+    return getattr(head, "labels", None) or getattr(head, "names", None) or (head.kind,)
+
+
+def bundles() -> str:
+    """The bundles that come with the package, from their cards."""
+    from astrid.learn.registry import find_bundle, list_bundles
+
+    shipped = [entry for entry in list_bundles() if entry.shipped]
+    if not shipped:
+        return "None yet; `astrid models train` and `astrid models export` make one.\n"
+    return "\n".join(_bundle(find_bundle(entry.path), entry.stage) for entry in shipped)
+
+
+def _bundle(bundle: Any, stage: str) -> str:
+    card = bundle.card
+    data = "; ".join(f"{one.name}, {one.n:,} rows, {one.kind}; {one.labels}" for one in card.data)
+    facts = {
+        "stage": stage, "hash": f"`{bundle.hash}`", "made": f"{card.created} by {card.software}",
+        "licence": card.licence, "parent": card.parent, "data": data,
+        "command": f"`{card.command}`" if card.command else "",
+        "spread": f"{card.uncertainty.method}, {card.uncertainty.passes}",
+        "torch and ONNX differ by": "" if card.parity is None else f"{card.parity:.1e} at most",
+        "limits": card.limits,
+    }  # fmt: skip
+    for name, head in card.heads.items():
+        if head.decision is not None:
+            facts[f"threshold of {name}"] = f"{head.decision.threshold:.4g}: {head.decision.rule}"
+        for label, alpha in (head.conformal.alpha if head.conformal else {}).items():
+            facts[f"sets of {name}"] = (
+                facts.get(f"sets of {name}", "") + f"{label} absent from at most {alpha:.3g} of its own. "
+            )
+    lines = [f"### {bundle.name}\n", "| | |", "|---|---|"]
+    lines += [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value]
+    for kind in ("simulated", "real"):
+        figures = [one for one in card.metrics if one.kind == kind]
+        if figures:
+            lines += [f"\nOn {kind} data:\n", "| figure | value | 95 % interval | n | on | domain |"]
+            lines.append("|---|--:|---|--:|---|---|")
+        for one in figures:
+            interval = "" if one.low is None else f"{one.low:.4g} to {one.high:.4g}"
+            domain = "as trained on" if one.domain == "in" else "other than trained on"
+            cells = (one.name, f"{one.value:.4g}", interval, f"{one.n:,}", one.on, domain)
+            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
 def flags() -> str:
     """What `flags` may say, from the code that says it."""
     from astrid.images.artefact_flags import FLAGS
@@ -232,7 +320,7 @@ def _fields(fields: list[dict[str, Any]]) -> Iterator[str]:
 def api() -> str:
     """Public names of each room, grouped by the module that defines them."""
     parts = [_API_INTRODUCTION]
-    for room in ("astrid.images", "astrid.survey", "astrid.bench.frame", "astrid.errors"):
+    for room in _ROOMS:
         module = importlib.import_module(room)
         names = getattr(module, "__all__", None) or [
             name

@@ -45,6 +45,45 @@ def test_help_loads_nothing_heavy():
     assert modules_loaded_by(statement).isdisjoint(HEAVY)
 
 
+TRAINING = {"torch", "lightning", "onnx", "onnxscript", "captum", "optuna", "tensorboard"}
+
+
+def command(*words: str) -> str:
+    """Run a command in the same interpreter, without what it prints."""
+    return (
+        "import contextlib, io, sys\n"
+        "from astrid.cli.main import app\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    app({list(words)!r})"
+    )
+
+
+def test_listing_models_loads_nothing_of_training_and_no_runtime():
+    loaded = modules_loaded_by(command("models", "list"))
+    assert loaded.isdisjoint(TRAINING | {"onnxruntime", "sklearn", "matplotlib", "astropy", "scipy"})
+    assert "astrid" in loaded
+
+
+def test_all_of_the_engine_can_be_named_without_torch():
+    rooms = "import astrid\nfor room in (astrid.learn, astrid.zoo):\n"
+    statement = f"{rooms}    [getattr(room, name) for name in dir(room)]"
+    assert modules_loaded_by(statement).isdisjoint(TRAINING | {"matplotlib", "sklearn"})
+
+
+def test_differencing_and_scoring_load_nothing_of_training(tmp_path: Path):
+    pair = (
+        "from astrid.images.simulated_survey import write_pair\n"
+        "from astrid.images import SimulationConfig, simulate_pair\n"
+        "from pathlib import Path\n"
+        "config = SimulationConfig(shape=(256, 256), n_stars=70, n_galaxies=4, n_transients=4)\n"
+        f"write_pair(Path({str(tmp_path)!r}), simulate_pair(config, seed=1), '1')\n"
+    )
+    files = [str(tmp_path / f"{role}_1.fits") for role in ("science", "reference")]
+    loaded = modules_loaded_by(pair + command("images", "difference", *files, "--out", str(tmp_path / "run")))
+    assert (tmp_path / "run" / "report.html").exists()
+    assert loaded.isdisjoint(TRAINING | {"torchvision"})
+
+
 def test_rooms_are_reached_from_the_top():
     assert astrid.errors is errors
     assert set(astrid.__all__) <= set(dir(astrid))
@@ -53,7 +92,7 @@ def test_rooms_are_reached_from_the_top():
 
 
 def test_everything_promised_by_a_room_is_there():
-    for room in (astrid, astrid.images):
+    for room in (astrid, astrid.images, astrid.learn, astrid.zoo):
         assert not [name for name in room.__all__ if not hasattr(room, name)]
 
 

@@ -7,9 +7,9 @@ from types import ModuleType
 
 from astrid._version import __version__
 
-__all__ = ["__version__", "errors", "images"]
+__all__ = ["__version__", "errors", "images", "learn", "zoo"]
 
-_ROOMS = frozenset({"errors", "images"})
+_ROOMS = frozenset({"errors", "images", "learn", "zoo"})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,6 +264,22 @@ def test_a_batch_is_scored_and_another_model_makes_it_anew(files, mine, tmp_path
     other = make(mine, "braai.second", limits="another card, another identity")
     third = difference_pairs(pairs, tmp_path / "out", model=other, workers=1)
     assert (third.n_done, third.runs[0]["model_hash"]) == (1, other.hash)
+
+
+SCORING = """
+import sys, numpy as np
+from astrid.survey.scoring import choose_model, score_candidates
+planes = {name: np.ones((3, 63, 63), np.float32) for name in ("science", "reference", "difference")}
+print(score_candidates(planes, choose_model("live", 63)[0])["real_decision"].tolist())
+print([name for name in ("torch", "lightning", "onnx", "sklearn", "torchvision") if name in sys.modules])
+"""
+
+
+def test_scoring_loads_nothing_of_training(mine):
+    make(mine)
+    registry.set_stage("braai.toy", "live")
+    done = subprocess.run([sys.executable, "-c", SCORING], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['real', 'real', 'real']", "[]"]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from astrid.cli import model_options as options
 from astrid.cli import model_tables as tables
 from astrid.cli.output import command_line, console, emit, progress, stages
 
-__all__ = ["add_verbs", "imports"]
+__all__ = ["calibrate", "export", "imports", "train", "verify"]
 
 imports = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Make bundles of others' weights."
@@ -34,13 +34,6 @@ Settings = Annotated[
 Config = Annotated[
     Path | None, typer.Option(help="YAML file of settings; --set comes after it.", metavar="YAML")
 ]
-
-
-def add_verbs(app: typer.Typer) -> None:
-    """Give the noun its verbs."""
-    for verb in (train, export, calibrate, verify):
-        app.command(no_args_is_help=True)(verb)
-    app.add_typer(imports, name="import")
 
 
 def train(

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from astrid.learn.bundle import Bundle, HeadCard, Measured
+    from astrid.learn.evaluation import Evaluation
     from astrid.learn.explanation.result import Explanation
     from astrid.learn.registry import Entry
 
 __all__ = [
-    "bundle_facts", "card_view", "counts_view", "entry_facts", "explanation_facts", "explanation_view",
+    "bundle_facts", "card_view", "counts_view", "entry_facts", "evaluation_view", "explanation_facts",
+    "explanation_view",
     "list_view", "made_view", "measured", "run_view", "verification_view",
 ]  # fmt: skip
 
@@ -235,6 +237,21 @@ def made_view(bundle: Bundle) -> RenderableType:
     return stack(figures(rows), str(bundle.path), f"next: astrid models card {bundle.path}")
 
 
+def evaluation_view(evaluation: Evaluation, facts: Mapping[str, Any]) -> RenderableType:
+    """All figures, and where the page is."""
+    strange = f"{evaluation.out_of_range:,} of {evaluation.n:,} are unlike the training data"
+    recorded = (
+        f"its card has the figures now; its hash is {facts['recorded_as']}" if "recorded_as" in facts else ""
+    )
+    return stack(
+        f"{evaluation.bundle} on {evaluation.on}, {evaluation.n_groups:,} groups",
+        _metrics(evaluation.measured),
+        strange if evaluation.out_of_range else "",
+        recorded,
+        str(facts["report"]),
+    )
+
+
 def explanation_facts(found: Explanation) -> dict[str, Any]:
     """What is said about an explanation; its values are in its file."""
     return {name: value for name, value in found.to_json().items() if name not in _STORED}
@@ -254,9 +271,7 @@ def explanation_view(facts: Mapping[str, Any]) -> RenderableType:
         ("completeness error", known(facts["completeness_error"], ".2g")),
         (
             "with random weights",
-            ""
-            if sanity is None
-            else f"rank correlation {sanity:.2f} (near 0 is good: it depends on learning)",
+            "" if sanity is None else f"rank correlation {sanity:.2f}; near 0 is good, near 1 is not",
         ),
         ("cost", f"{facts['seconds']:.2f} s"),
         *(("note", note) for note in facts["notes"]),

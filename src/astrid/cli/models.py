@@ -6,7 +6,7 @@ Parse, call, print; what the verbs do is in `astrid.learn`, which is imported wh
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from astrid.cli import model_making
 from astrid.cli import model_options as options
 from astrid.cli import model_tables as tables
 from astrid.cli.output import command_line, emit, progress
+from astrid.errors import UsageError
 from astrid.files.atomic import atomic_path
 
 __all__ = ["app"]
@@ -25,7 +26,6 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
 def list_(json: options.Json = False) -> None:
     """List the bundles: those that come with AstrID and your own, and which of them are live."""
     from astrid.learn.registry import list_bundles, user_directory
@@ -40,7 +40,6 @@ def list_(json: options.Json = False) -> None:
     emit(json, facts, lambda: tables.list_view(entries, tasks()))
 
 
-@app.command(no_args_is_help=True)
 def card(bundle: options.BundleName, json: options.Json = False) -> None:
     """Show a bundle's card: task, data, figures, calibration, thresholds, limits."""
     from astrid.learn.registry import find_bundle, list_bundles
@@ -57,7 +56,6 @@ def card(bundle: options.BundleName, json: options.Json = False) -> None:
     emit(json, facts, lambda: tables.card_view(found, stage))
 
 
-@app.command(no_args_is_help=True)
 def stage(
     bundle: Annotated[str, typer.Argument(help="A bundle's name.", metavar="NAME", show_default=False)],
     stage: Annotated[
@@ -77,7 +75,89 @@ def stage(
     emit(json, tables.entry_facts(entry), lambda: f"{entry.name} is {entry.stage}")
 
 
-@app.command(no_args_is_help=True)
+def evaluate(
+    bundle: options.BundleName,
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Directory for report.html and report.json.", metavar="DIR")
+    ] = Path("evaluation"),
+    part: options.Part = "auto",
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="Column by whose values the figures are given too; may be repeated.",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    night_rate: Annotated[
+        float | None, typer.Option(help="Items in one night, for the price of each threshold.", metavar="N")
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of positive items in a night, if not that of the data.", metavar="SHARE"),
+    ] = None,
+    domain: Annotated[
+        Literal["auto", "in", "out"],
+        typer.Option(help="Whether the data are of the kind that was trained on; auto: in, if the same."),
+    ] = "auto",
+    record: Annotated[
+        bool, typer.Option("--record", help="Put the figures into the bundle's card, which changes its hash.")
+    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Judge the quantised model of the bundle.")] = False,
+    resamples: Annotated[int, typer.Option(help="Of the groups, for the 95 % intervals.", min=0)] = 200,
+    threads: options.Threads = 1,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Measure a bundle on labelled data: one page and one JSON, every figure with its interval.
+
+    By default all rows are taken, or the test part of the data that it was trained on. Torch is
+    not needed.
+
+    Example: `astrid models evaluate braai.sim1 --data realbogus --slice telescope --night-rate 1e5`
+    """
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.evaluation import evaluate as evaluated
+    from astrid.learn.evaluation_report import write_evaluation
+    from astrid.learn.prediction import Predictor
+    from astrid.learn.registry import find_bundle
+    from astrid.learn.revision import with_figures
+
+    if record and int8:
+        raise UsageError("--record puts figures of the exact model into the card; leave out --int8")
+    found, dataset = find_bundle(bundle), Dataset.open(data)
+    rows, words = options.part_rows(found, dataset, part, own="test")
+    if domain == "auto":
+        domain = "in" if dataset.info.hash in {one.hash for one in found.card.data} else "out"
+    with progress(json, "evaluating") as on_progress:
+        evaluation = evaluated(
+            Predictor(found, threads=threads, int8=int8),
+            dataset,
+            rows,
+            on=words,
+            domain=domain,
+            night_rate=night_rate,
+            prevalence=prevalence,
+            slices=tuple(slices or ()),
+            resamples=resamples,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    page = write_evaluation(evaluation, out, command=command_line("models evaluate"))
+    facts: dict[str, Any] = {
+        "report": str(page),
+        "bundle": evaluation.bundle,
+        "hash": evaluation.hash,
+        "n": evaluation.n,
+        "out_of_range": evaluation.out_of_range,
+        "metrics": [one.model_dump() for one in evaluation.measured],
+    }
+    if record:
+        facts["recorded_as"] = with_figures(found, evaluation.measured).hash
+    emit(json, facts, lambda: tables.evaluation_view(evaluation, facts))
+
+
 def predict(
     bundle: options.BundleName,
     data: Annotated[
@@ -126,7 +206,6 @@ def predict(
     emit(json, summary, lambda: tables.counts_view(summary))
 
 
-@app.command(no_args_is_help=True)
 def explain(
     bundle: options.BundleName,
     data: Annotated[
@@ -192,4 +271,10 @@ def explain(
     emit(json, facts, lambda: tables.explanation_view(facts))
 
 
-model_making.add_verbs(app)
+app.command("list")(list_)
+for _verb in (
+    card, model_making.verify, model_making.train, model_making.export, model_making.calibrate, evaluate,
+    predict, explain, stage,
+):  # fmt: skip
+    app.command(no_args_is_help=True)(_verb)
+app.add_typer(model_making.imports, name="import")
