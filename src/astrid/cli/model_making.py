@@ -28,7 +28,9 @@ Calibrating = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="One setting, such as optimizer.lr=3e-4; may be repeated.", metavar="KEY=VALUE"
+        "--set",
+        help="One setting, such as optimizer.lr=3e-4 or network_options.width=8; may be repeated.",
+        metavar="KEY=VALUE",
     ),
 ]
 Config = Annotated[
@@ -69,8 +71,11 @@ def train(
     from astrid.learn.settings import read_settings
     from astrid.learn.training import train as trained
 
-    found = options.found_task(task)
-    given = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    prefix = "network_options."
+    of_network = [one.removeprefix(prefix) for one in settings or [] if one.startswith(prefix)]
+    found = options.with_network_options(options.found_task(task), of_network)
+    given = [one for one in settings or [] if not one.startswith(prefix)]
+    given += [] if seed is None else [f"seed={seed}"]
     recipe = read_settings(found.training, config, given)
     with progress(json, "training") as on_progress:
         run = trained(
