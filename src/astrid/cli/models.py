@@ -105,7 +105,7 @@ def evaluate(
         bool, typer.Option("--record", help="Put the figures into the bundle's card, which changes its hash.")
     ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Judge the quantised model of the bundle.")] = False,
-    resamples: Annotated[int, typer.Option(help="Of the groups, for the 95 % intervals.", min=0)] = 200,
+    resamples: Annotated[int, typer.Option(help="Of the groups, for the 95 % intervals.", min=10)] = 200,
     threads: options.Threads = 1,
     seed: options.Seed = 0,
     json: options.Json = False,
