@@ -250,3 +250,30 @@ def heat_map_bundle() -> Callable[[Path, Task], Bundle]:
         return save_bundle(path, card, {"model.onnx": model}, {"w": np.zeros(1, np.float32)})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def toy_network_onnx() -> Callable[..., bytes]:
+    """Turns weights of ``ToyNetwork`` into an ONNX graph."""
+    return toy_onnx
+
+
+@pytest.fixture(scope="session")
+def toy_mean_onnx() -> Callable[[Path, Task], Bundle]:
+    """Makes a bundle whose logits are all the mean of the image."""
+
+    def make(path: Path, task: Task) -> Bundle:
+        ((name, one),) = task.inputs.items()
+        ((head, question),) = task.heads.items()
+        weights = np.full((int(np.prod(one.shape)), question.size), 1 / np.prod(one.shape), np.float32)
+        nodes = [
+            helper.make_node("Flatten", [name], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+            helper.make_node("Unsqueeze", ["logits", "first"], [head]),
+        ]
+        constants = {"weights": weights, "first": np.array([0], np.int64)}
+        model = model_bytes(nodes, {name: one.shape}, {head: (1, question.size)}, constants)
+        card = Card(name=f"{task.name}.mean", task=task, created="2026-01-01T00:00:00+00:00")
+        return save_bundle(path, card, {"model.onnx": model}, {"w": np.zeros(1, np.float32)})
+
+    return make
