@@ -374,7 +374,7 @@ def save_bundle(
         raise BundleError(f"a bundle of {sorted(files)} cannot be; it holds model.onnx and any of {FILES}")
     contents = {
         **files,
-        "weights.safetensors": save({name: np.ascontiguousarray(one) for name, one in weights.items()}),
+        "weights.safetensors": save({name: np.asarray(one, order="C") for name, one in weights.items()}),
     }
     with product_directory(path, names=FILES, last="card.json") as staging:
         for name, content in contents.items():
