@@ -66,6 +66,8 @@ def make(directory: Path, name: str = "braai.toy", task: Task = TASK, **facts) -
     card = Card(name=name, task=task, created="2026-01-01", **facts)
     members = (-0.5, 0.5) if card.uncertainty.method == "ensemble" else (0.0,)
     files = {"model.onnx": graph(members, size, next(iter(task.heads)))}
+    if card.uncertainty.method == "mc_dropout":
+        files["spread.onnx"] = graph((-1.0, 1.0))
     return save_bundle(directory / name, card, files, {"w": np.ones(1, np.float32)})
 
 
@@ -112,6 +114,19 @@ def test_scores_are_those_of_the_model_computed_by_hand(run, toy):
     np.testing.assert_allclose(columns["real_spread"], members.std(axis=0), atol=1e-6)
     expected = np.where(members.mean(axis=0) >= 0.7, "real", "bogus")
     assert columns["real_decision"].tolist() == expected.tolist()
+
+
+def test_passes_with_dropout_are_spared_for_what_is_surely_bogus(run, tmp_path):
+    bundle = make(tmp_path, uncertainty=Uncertainty(method="mc_dropout", passes=2))
+    triplets = {name: np.zeros((40, 63, 63), np.float32) for name in ("science", "reference", "difference")}
+    logit = np.linspace(-8, 8, 40)
+    triplets["difference"][:, 31, 31] = 1000 * logit
+    columns = score_candidates(triplets, bundle)
+    np.testing.assert_array_equal(columns["real_spread"].mask, columns["real"] < 0.01)
+    passes = 1 / (1 + np.exp(-(logit + np.array([[-1.0], [1.0]]))))
+    kept = ~columns["real_spread"].mask
+    np.testing.assert_allclose(columns["real_spread"][kept], passes.std(axis=0)[kept], atol=1e-5)
+    assert 0 < kept.sum() < 40
 
 
 def test_candidates_keep_their_ids_and_cutouts_and_stand_by_probability(run, toy):

@@ -29,7 +29,7 @@ LIVE = "live"
 
 SCORE_COLUMNS = {
     "real": "probability that the change is real, calibrated; null where it could not be scored",
-    "real_spread": "its standard deviation over ensemble members or passes with dropout",
+    "real_spread": "its standard deviation over ensemble members or passes with dropout; null below 0.01",
     "real_decision": "real or bogus: the side of the model's threshold",
     "real_set": "conformal set: one label, real and bogus joined by + (to a person), or novel",
     "applicable": "empty where the model applies, else why the candidate is unlike its training data",
@@ -39,6 +39,7 @@ SCORE_COLUMNS = {
 _SYSTEM = "braai"
 _HEAD = "real"
 _BATCH = 16  # candidates at a time: the inner layers of more leave the cache of the processor
+_SPREAD_FROM = 0.01  # passes with dropout cost 20 times as much as the score: not for what is surely bogus
 _NOT_FINITE = "a cutout has pixels that are not finite"
 
 
@@ -141,9 +142,9 @@ def score_candidates(triplets: Mapping[str, NDArray[Any]], bundle: Bundle) -> di
         from astrid.learn.prediction import Predictor
 
         predictor = Predictor(bundle)
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            found = predictor({name: stack[batch]})
+        with_dropout = bundle.card.uncertainty.method == "mc_dropout"
+        for batch in _batches(rows):
+            found = predictor({name: stack[batch]}, spread=not with_dropout)
             head = found.heads[_HEAD]
             values[batch], spread[batch] = head.values[:, 0], head.spread[:, 0]
             for key, said in (
@@ -153,11 +154,17 @@ def score_candidates(triplets: Mapping[str, NDArray[Any]], bundle: Bundle) -> di
             ):
                 for row, words in zip(batch.tolist(), said.tolist(), strict=True):
                     text[key][row] = words
+        for batch in _batches(rows[values[rows] >= _SPREAD_FROM]) if with_dropout else ():
+            spread[batch] = predictor({name: stack[batch]}).heads[_HEAD].spread[:, 0]
     return {
         "real": np.ma.masked_invalid(values),
         "real_spread": np.ma.masked_invalid(spread),
         **{key: np.array(words, dtype=np.str_) for key, words in text.items()},
     }
+
+
+def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
 
 
 def scored(result: DifferenceResult, bundle: Bundle) -> DifferenceResult:
