@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from astrid.errors import FrameError
 from astrid.learn.dataset import Dataset
+from astrid.survey.real_sets import SETS
 from astrid.survey.real_triplets import real_triplets
 
 
@@ -51,6 +53,16 @@ def test_cutouts_of_different_groups_share_no_pixel(made):
     assert len(set(group)) == 6
     apart = np.maximum(np.abs(x[:, None] - x), np.abs(y[:, None] - y))
     assert apart[group[:, None] != group].min() >= 63
+
+
+def test_every_known_change_lies_well_inside_a_block(real_data):
+    for one in SETS:
+        frame = real_data / "images" / one.folder / one.pattern.format(one.pairs[0][0])
+        shape = fits.getdata(frame).shape
+        for place in one.real:
+            for position, size, blocks in zip(place, shape[::-1], one.blocks, strict=True):
+                borders = np.arange(1, blocks) * size / blocks
+                assert np.abs(position - borders).min(initial=np.inf) >= 32
 
 
 def test_a_folder_without_the_images_is_refused(tmp_path):

@@ -20,8 +20,9 @@ class RealSet:
     folder, pattern : str
         Of the files; the pattern's ``{}`` is the name of a frame.
     pairs : tuple of (science, reference, changed)
-        Whether the README knows that something changed; if not, nothing did. Each is differenced
-        in both directions.
+        Whether the README knows that something changed; if not, nothing did.
+    both_ways : bool
+        Whether each pair is differenced in both directions: what appears in one fades in the other.
     origin : str
         The frame in whose pixels positions are given; "" if all frames are on one grid.
     blocks : (int, int)
@@ -41,6 +42,7 @@ class RealSet:
     folder: str
     pattern: str
     pairs: tuple[tuple[str, str, bool], ...]
+    both_ways: bool = True
     origin: str = ""
     blocks: tuple[int, int] = (1, 1)
     facts: dict[str, dict[str, float | str]] = field(default_factory=dict)
@@ -95,8 +97,9 @@ SETS = (
         folder="microlensing_series",
         pattern="AKB13475I{}.fits.gz",
         pairs=tuple((name, "0172", True) for name in _SERIES),
+        both_ways=False,  # the series is long
         origin="0172",
-        blocks=(2, 2),
+        blocks=(3, 1),  # the event lies well inside of one
         real=((271.5, 225.7),),
         residuals=((405.0, 209.0, 15.0), (434.0, 176.0, 15.0), (57.0, 130.0, 15.0)),
         saturated_are_bogus=True,

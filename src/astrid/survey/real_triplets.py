@@ -16,10 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid.errors import DataError, FrameError
-from astrid.images.differencing import Clock, DifferenceConfig, DifferenceResult, difference, reduce_pair
+from astrid.images.alignment import align
+from astrid.images.background import subtract_background
+from astrid.images.differencing import DifferenceConfig, DifferenceResult, difference
 from astrid.images.frame import Frame
 from astrid.images.injection import inject
+from astrid.images.mapping import Mapping
+from astrid.images.noise import measure_noise
 from astrid.images.reading import read_frame
+from astrid.images.sources import find_sources
 from astrid.learn.dataset import DatasetWriter
 from astrid.survey.real_sets import SETS, RealSet
 from astrid.survey.realbogus_data import TRIPLET, candidate_columns, stacked
@@ -84,7 +89,7 @@ def real_triplets(
     sets: tuple[str, ...] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RealSummary:
-    """Difference the pairs of real images in both directions and write the detections with a label.
+    """Difference the pairs of real images and write the detections with a label.
 
     Parameters
     ----------
@@ -177,10 +182,11 @@ def real_triplets(
 
 
 def _ways(one: RealSet) -> Iterator[tuple[str, str, bool]]:
-    """Each pair in both directions: what appears in one fades in the other."""
+    """Each pair, in both directions if the set is to be taken so."""
     for science, reference, changed in one.pairs:
         yield science, reference, changed
-        yield reference, science, changed
+        if one.both_ways:
+            yield reference, science, changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +206,7 @@ class _Pair:
         """Triplets, columns and the number left out: of the pair as it is, then with sources injected."""
         config = DifferenceConfig(threshold=_THRESHOLD)
         plain = difference(self.science, self.reference, config)
-        mapping = None
-        if self.known.origin:
-            mapping = reduce_pair(self.science, self.reference, config, Clock(None)).aligned.mapping
+        mapping = _mapping(self.science, self.reference) if self.known.origin else None
 
         def there(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
             """Reference pixels of science pixels."""
@@ -312,6 +316,12 @@ class _Pair:
             inner &= np.abs(y - number * height) >= _MARGIN
         names = [f"{self.known.name}-{int(c)}-{int(r)}" for c, r in zip(column, row, strict=True)]
         return np.where(inner, np.array(names, dtype=np.str_), "")
+
+
+def _mapping(science: Frame, reference: Frame) -> Mapping:
+    """From science pixels to reference pixels, by the stars."""
+    ours, theirs = (measure_noise(subtract_background(frame)[0]) for frame in (science, reference))
+    return align(theirs, ours, find_sources(theirs), find_sources(ours)).mapping
 
 
 def _positions(result: DifferenceResult) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
