@@ -361,10 +361,10 @@ def test_the_model_is_asked_in_batches_of_bounded_size():
         sizes.append(len(arrays["x"]))
         return {"yes": arrays["x"][None, :, :1]}
 
-    item = {"x": np.zeros(500_000, np.float32)}  # 2 MB
+    item = {"x": np.zeros(125_000, np.float32)}  # half a megabyte
     asked = Question("yes", YES["yes"], 0, 1, "yes", "logit", Calibration())
     ask = Score(run, asked, item)
-    found = ask(7, lambda start, stop: {"x": np.repeat(np.arange(start, stop)[:, None], 500_000, axis=1)})
+    found = ask(7, lambda start, stop: {"x": np.repeat(np.arange(start, stop)[:, None], 125_000, axis=1)})
     np.testing.assert_array_equal(found, np.arange(7))
     assert max(sizes) <= 2
     assert ask.evaluations == 7

@@ -104,7 +104,7 @@ def _lines(explanation: Explanation, width: float) -> list[tuple[str, str, str]]
     if explanation.replaced_by:
         small.append(f"hidden parts replaced by {explanation.replaced_by}")
     small.extend(explanation.notes)
-    columns = int(width * 17)
+    columns = int(width * 16)
     wrapped = [line for text in small for line in textwrap.wrap(text, columns)]
     return [(words, _INK, "bold"), *((line, _GREY, "normal") for line in wrapped)]
 
@@ -133,7 +133,8 @@ def _images(part: SubFigure, explanation: Explanation, name: str) -> None:
         axis.set_title(names[k], fontsize=9, color=_INK)
     limit = _limit(values)
     if not maps:
-        _bar_axis(axes[0, -1], [names[k] for k in chosen], values.reshape(-1)[chosen], explanation.of)
+        shown = values.reshape(-1)[chosen]
+        _bar_axis(axes[0, -1], [names[k] for k in chosen], shown, explanation.of, room=0.5)
         return
     places = list(zip(axes[1], chosen, strict=True)) if apart else [(axes[0, -1], 0)]
     for axis, k in places:
@@ -169,7 +170,8 @@ def _series(part: SubFigure, explanation: Explanation, name: str) -> None:
     chosen = _largest(values.reshape(-1, values.shape[-1]), len(names), _MOST_CHANNELS)
     if len(values) == 1:  # one value for each channel
         left, right = part.subplots(1, 2, width_ratios=[3, 1])
-        _bar_axis(right, [names[k] for k in chosen], values.reshape(-1)[chosen], explanation.of)
+        shown = values.reshape(-1)[chosen]
+        _bar_axis(right, [names[k] for k in chosen], shown, explanation.of, room=0.6)
     else:
         left, right = part.subplots(2, 1, height_ratios=[3, 1], sharex=True)
         apart = values.shape[-1] > 1
@@ -216,17 +218,19 @@ def _bars(axis: Axes, explanation: Explanation, name: str) -> None:
     axis.axvline(explanation.prediction, color=_INK, lw=0.8, ls=":")
     axis.set_yticks(rows, labels, fontsize=8)
     axis.set_xlabel(f"{explanation.of}, from the base value (grey) to the prediction (black)", fontsize=8)
-    _numbered(axis, rows, starts, ends, shown)
+    _numbered(axis, rows, starts, ends, shown, 0.2)
     _open(axis)
 
 
-def _bar_axis(axis: Axes, labels: list[str], values: NDArray[np.float64], of: str) -> None:
+def _bar_axis(
+    axis: Axes, labels: list[str], values: NDArray[np.float64], of: str, *, room: float = 0.2
+) -> None:
     rows = np.arange(len(values))[::-1]
     axis.barh(rows, values, color=np.where(values >= 0, _FOR, _AGAINST), height=0.66)
     axis.axvline(0, color=_GREY, lw=0.8)
     axis.set_yticks(rows, labels, fontsize=8)
     axis.set_xlabel(f"change of the {of}", fontsize=8)
-    _numbered(axis, rows, np.zeros(len(values)), values, values)
+    _numbered(axis, rows, np.zeros(len(values)), values, values, room)
     _open(axis)
 
 
@@ -236,11 +240,12 @@ def _numbered(
     starts: NDArray[np.float64],
     ends: NDArray[np.float64],
     values: NDArray[np.float64],
+    room: float,
 ) -> None:
-    """Each bar's number beyond its outer end."""
+    """Each bar's number beyond its outer end, where so much of the bars' width is left free for it."""
     low, high = float(np.minimum(starts, ends).min()), float(np.maximum(starts, ends).max())
-    room = 0.28 * (high - low or 1.0)
-    axis.set_xlim(low - room, high + room)
+    free = room * (high - low or 1.0)
+    axis.set_xlim(low - free, high + free)
     for row, end, value in zip(rows, ends, values, strict=True):
         axis.annotate(
             f"{value:+.3g}".replace("-", "−"), (end, row), xytext=(4 if value >= 0 else -4, 0),

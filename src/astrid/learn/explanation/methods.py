@@ -126,6 +126,7 @@ def explain(
     question = asked(bundle, outputs, head, target, of or METHODS[method])
     if method == "kernel_shap":
         require_captum()
+        import sklearn.linear_model  # noqa: F401 - captum fits with it; loading is not the method's time
     model = rebuilt(bundle, question) if method in _BY_GRADIENT else Score(run, question, item.inputs)
     began = time.perf_counter()
     found = _found(method, model, item, seed, samples, window)

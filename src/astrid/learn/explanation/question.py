@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[np.float32]]
 Target = str | int | tuple[int, int] | None
 Run = Callable[[Mapping[str, NDArray[np.float32]]], dict[str, NDArray[np.float32]]]
 
-_BATCH_BYTES = 4 << 20  # of inputs; a network's inner layers hold some fifty times as much
+_BATCH_BYTES = 1 << 20  # of inputs; a network's inner layers hold some fifty times as much
 _BATCH = 256
 
 
