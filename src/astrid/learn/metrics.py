@@ -55,7 +55,7 @@ class Ranking:
             No item, items of one class only, or a score that is not finite.
         """
         truth, given = _two_classes(labels, scores)
-        order = np.argsort(-given, kind="stable")
+        order = np.argsort(-given)
         ordered = given[order]
         last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
         positive = np.cumsum(truth[order], dtype=np.float64)[last]
