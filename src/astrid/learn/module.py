@@ -21,18 +21,14 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from astrid.errors import TrainingError, UsageError
-from astrid.learn import metrics
 from astrid.learn.augmentation import Augmentation
+from astrid.learn.epoch_figures import figures_of
 from astrid.learn.losses import Objective
 from astrid.learn.settings import Schedule, Training
 from astrid.learn.task import Head, Task
 
-__all__ = ["Learner", "figure_names", "figures_of", "rate_factor"]
+__all__ = ["Learner", "rate_factor"]
 
-_FIGURES = {
-    "binary": ("aucpr", "fnr", "fpr"), "multiclass": ("aucpr", "balanced_accuracy"), "multilabel": ("aucpr",),
-    "regression": ("mae", "bias"), "heatmap": ("mae",),
-}  # fmt: skip
 
 _CHECK_EVERY = 50  # steps; asking a GPU for the loss more often would hold it up
 _FIRST = 1e-3  # share of the rate that a warm-up begins with
@@ -180,11 +176,14 @@ class Learner(pl.LightningModule):
             found = [mine] * self.trainer.world_size
             torch.distributed.all_gather_object(found, mine)
         train_loss = sum(one[0] for one in found) / max(sum(one[1] for one in found), 1)
-        if not math.isfinite(train_loss):
+        judged = [one for of_process in found for one in of_process[2]]
+        losses = _losses(self.task.heads, judged)
+        if not all(math.isfinite(one) for one in (train_loss, *losses.values())):
             raise self._diverged(int(self.trainer.num_training_batches))
         self.figures = {
             "training/loss": train_loss,
-            **_figures(self.task.heads, [judged for one in found for judged in one[2]]),
+            **losses,
+            **_figures(self.task.heads, judged),
             "lr": float(self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]),
         }
         shown = {name: value for name, value in self.figures.items() if name.endswith("/loss")}
@@ -237,83 +236,24 @@ class _Judged:
         return cls(n, losses, items)
 
 
-def _figures(heads: Mapping[str, Head], judged: Sequence[_Judged]) -> dict[str, float]:
-    """Loss, loss of each head where there are several, and the figures of each head."""
-    sizes = np.array([one.n for one in judged], np.float64)
+def _losses(heads: Mapping[str, Head], judged: Sequence[_Judged]) -> dict[str, float]:
+    """Loss of the validation part, and of each head where there are several."""
+    sizes = [one.n for one in judged]
     found = {}
     for name in ("", *heads) if len(heads) > 1 else ("",):
-        losses = np.array([one.losses[name] for one in judged])
-        found[f"validation/{name}/loss" if name else "validation/loss"] = float(
-            np.average(losses, weights=sizes)
-        )
-    for name, head in heads.items():
-        said = np.concatenate([one.items[name][0] for one in judged])
-        truth = np.concatenate([one.items[name][1] for one in judged])
-        for figure, value in figures_of(head, said, truth).items():
-            found[f"validation/{name}/{figure}"] = value
+        loss = float(np.average([one.losses[name] for one in judged], weights=sizes))
+        found[f"validation/{name}/loss" if name else "validation/loss"] = loss
     return found
 
 
-def figure_names(heads: Mapping[str, Head]) -> tuple[str, ...]:
-    """The names of all figures that an epoch of a task has, in order."""
-    losses = [f"validation/{name}/loss" for name in heads] if len(heads) > 1 else []
-    own = [f"validation/{name}/{figure}" for name, head in heads.items() for figure in _FIGURES[head.kind]]
-    return ("training/loss", "validation/loss", *losses, *own, "lr")
-
-
-def figures_of(head: Head, outputs: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
-    """The figures of one head after an epoch.
-
-    Parameters
-    ----------
-    head : Head
-    outputs : (n, k) ndarray
-        Logits or values.
-    truth : ndarray
-        As `Dataset.labels` gives it.
-
-    Returns
-    -------
-    figures : dict of str to float
-        Binary: ``aucpr``, and the rates of false negatives and false positives at 0.5. Multiclass:
-        ``aucpr`` (mean over classes) and ``balanced_accuracy``. Multilabel: ``aucpr``. Regression:
-        ``mae`` and ``bias``. Heat map: ``mae``. A figure that a class without items leaves
-        undefined is absent.
-    """
-    match head.kind:
-        case "binary":
-            known = ~np.isnan(truth)
-            positive, logits = truth[known] >= 0.5, outputs[known, 0]
-            found = {"aucpr": _aucpr(positive, logits)}
-            found["fnr"] = metrics.miss_rate(positive, logits, 0.0) if positive.any() else None
-            found["fpr"] = None if positive.all() else metrics.false_alarm_rate(positive, logits, 0.0)
-        case "multiclass":
-            known = truth >= 0
-            codes, logits = truth[known], outputs[known]
-            present = np.unique(codes)
-            # the softmax, not the logit: how sure one class is depends on the others
-            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-            shares = shares / shares.sum(axis=1, keepdims=True)
-            found = {
-                "aucpr": _mean([_aucpr(codes == k, shares[:, k]) for k in range(logits.shape[1])]),
-                "balanced_accuracy": _mean(
-                    [float(np.mean(logits[codes == k].argmax(axis=1) == k)) for k in present]
-                ),
-            }
-        case "multilabel":
-            known = ~np.isnan(truth)
-            columns = range(truth.shape[1])
-            found = {
-                "aucpr": _mean(
-                    [_aucpr(truth[known[:, k], k] >= 0.5, outputs[known[:, k], k]) for k in columns]
-                )
-            }
-        case "regression":
-            errors = (outputs - truth)[~np.isnan(truth)]
-            found = {"mae": _mean(list(np.abs(errors))), "bias": _mean(list(errors))}
-        case _:
-            found = {"mae": _mean(list(outputs))}
-    return {name: value for name, value in found.items() if value is not None}
+def _figures(heads: Mapping[str, Head], judged: Sequence[_Judged]) -> dict[str, float]:
+    """The figures of each head."""
+    found: dict[str, float] = {}
+    for name, head in heads.items():
+        said = np.concatenate([one.items[name][0] for one in judged])
+        truth = np.concatenate([one.items[name][1] for one in judged])
+        found |= {f"validation/{name}/{key}": value for key, value in figures_of(head, said, truth).items()}
+    return found
 
 
 def rate_factor(schedule: Schedule, step: int, total: int) -> float:
@@ -349,12 +289,3 @@ def rate_factor(schedule: Schedule, step: int, total: int) -> float:
 def _between(start: float, end: float, share: float) -> float:
     """Half a cosine from one value to another."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def _aucpr(positive: NDArray[np.bool_], scores: NDArray[Any]) -> float | None:
-    return metrics.aucpr(positive, scores) if positive.any() and not positive.all() else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from astrid.errors import UsageError
 
-__all__ = ["Loss", "Optimizer", "Schedule", "Split", "Training", "read_settings"]
+__all__ = ["Loss", "Optimizer", "Schedule", "Split", "Training", "change_settings", "read_settings"]
 
 
 class _Frozen(BaseModel):
@@ -215,6 +215,28 @@ def read_settings(
         if not (key and separator):
             raise UsageError(f"--set {assignment!r} sets nothing; write it as optimizer.lr=3e-4")
         _update(values, _nested(key.strip().split("."), _value(text)), f"--set {assignment}")
+    return _checked(values)
+
+
+def change_settings(base: Training, changes: Mapping[str, Any], source: str) -> Training:
+    """The recipe `base` with some settings changed.
+
+    Parameters
+    ----------
+    base : Training
+    changes : mapping of str to object
+        Path, such as ``optimizer.lr``, to value.
+    source : str
+        Where the changes come from, for messages.
+
+    Raises
+    ------
+    UsageError
+        There is no such setting, or it does not take the value.
+    """
+    values = base.model_dump()
+    for key, value in changes.items():
+        _update(values, _nested(key.split("."), value), source)
     return _checked(values)
 
 

@@ -275,14 +275,14 @@ def _by_time(dataset: Dataset, split: Split) -> Parts:
     ends[rows_until > round(total * (1 - split.test))] = 2
     part = np.empty(len(order), np.int64)
     part[order] = ends
-    straddling = 0
+    straddling = np.zeros(len(order), bool)
     for k in (1, 2):
-        if (part < k).any() and (part >= k).any():
-            begin = latest[part < k].max()
-            straddling += int(np.sum((part >= k) & (earliest <= begin)))
+        if (part < k).any():
+            straddling |= (part >= k) & (earliest <= latest[part < k].max())
     note = ""
-    if straddling:
-        note = f"{straddling} groups reach over a boundary in time and lie wholly on its later side"
+    if straddling.any():
+        share = f"{straddling.sum()} of {len(order)}"
+        note = f"groups that reach over a boundary in time lie wholly on its later side ({share})"
     rows = np.arange(total)
     train, validation, test = (rows[part[codes] == k] for k in range(3))
     return Parts(train, validation, test, note)

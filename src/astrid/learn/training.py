@@ -18,6 +18,7 @@ import numpy as np
 from astrid.errors import DependencyError, TrainingError, UsageError
 from astrid.learn.bundle import Bundle
 from astrid.learn.dataset import Dataset, class_counts
+from astrid.learn.epoch_figures import figure_names
 from astrid.learn.run import Run, earlier_run, identity, leads, load_run, prepared_run
 from astrid.learn.sampling import class_weights, make_order
 from astrid.learn.settings import Training
@@ -195,7 +196,7 @@ def _learner(
     """The network that learns, and the names of parameters that the parent could not give."""
     from astrid.learn.augmentation import augmentation
     from astrid.learn.losses import Objective
-    from astrid.learn.module import Learner, figure_names
+    from astrid.learn.module import Learner
 
     known = figure_names(task.heads)
     if settings.monitor not in known:
