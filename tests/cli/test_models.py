@@ -282,6 +282,37 @@ def test_an_explanation_is_drawn_and_says_what_it_is_worth(home, bundle, tmp_pat
     assert "give 0 to 599" in result.stderr
 
 
+def test_a_search_goes_on_where_it_was_and_ends_in_a_recipe(home, tmp_path):
+    (tmp_path / "space.yaml").write_text("optimizer.lr: {low: 1e-3, high: 1e-1, log: true}\n")
+    given = ("spots.py:SPOTS", "--data", "data", "--out", tmp_path / "t", "--space", tmp_path / "space.yaml",
+             "--set", "epochs=1")  # fmt: skip
+    assert len(said("tune", *given, "--trials", 1)["trials"]) == 1
+    found = said("tune", *given, "--trials", 2)
+    assert [one["number"] for one in found["trials"]] == [0, 1]
+    assert list(found["trials"][1]["values"]) == ["optimizer.lr"]
+    said(
+        "train",
+        "spots.py:SPOTS",
+        "--data",
+        "data",
+        "--out",
+        tmp_path / "r",
+        "--config",
+        tmp_path / "t/best.yaml",
+    )
+
+
+def test_what_is_left_out_of_a_training_is_looked_for(home, tmp_path):
+    given = ("--column", "night", "--value", "n3", "--out", tmp_path / "r", "--set", "epochs=1")
+    found = said("retrospective", "spots.py:SPOTS", "--data", "data", *given)
+    assert found["n_left_out"] == 20
+    assert "distance to the nearest known" in {queue["score"] for queue in found["queues"]}
+    assert (tmp_path / "r" / "retrospective.png").exists()
+    refused = astrid("retrospective", "spots.py:SPOTS", "--data", "data", *given[:3], "n99")
+    assert refused.exit_code == 1
+    assert "no night is 'n99'" in refused.stderr
+
+
 def test_one_bundle_of_a_system_is_live(home, bundle):
     said("calibrate", "spots.a", "--data", "data", "--name", "spots.b")
     assert said("stage", "spots.a", "live")["stage"] == "live"

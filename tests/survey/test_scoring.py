@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,14 +271,15 @@ def test_a_model_that_was_asked_for_and_is_damaged_or_absent_is_refused_before_t
 
 
 def test_a_batch_is_scored_and_another_model_makes_it_anew(files, mine, tmp_path):
+    pool = ThreadPoolExecutor(1)  # processes of its own would cost ten seconds
     pairs = [Pair("one", FrameFile(files.science), FrameFile(files.reference))]
     first = make(mine)
-    summary = difference_pairs(pairs, tmp_path / "out", model=first, workers=1)
+    summary = difference_pairs(pairs, tmp_path / "out", model=first, executor=pool)
     assert summary.runs[0]["model"] == "braai.toy"
-    again = difference_pairs(pairs, tmp_path / "out", model="braai.toy", workers=1)
+    again = difference_pairs(pairs, tmp_path / "out", model="braai.toy", executor=pool)
     assert again.n_skipped == 1
     other = make(mine, "braai.second", limits="another card, another identity")
-    third = difference_pairs(pairs, tmp_path / "out", model=other, workers=1)
+    third = difference_pairs(pairs, tmp_path / "out", model=other, executor=pool)
     assert (third.n_done, third.runs[0]["model_hash"]) == (1, other.hash)
 
 
@@ -297,13 +299,18 @@ def test_scoring_loads_nothing_of_training(mine):
     assert done.stdout.splitlines() == ["['real', 'real', 'real']", "[]"]
 
 
+@pytest.fixture(scope="module")
+def plain_run(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    _, result = difference_files(files.science, files.reference, folder / "run", model=make(folder))
+    return folder / "run", result
+
+
 @pytest.fixture
-def explained_run(files, mine, tmp_path):
-    """A run that was scored by a bundle of the registry."""
-    bundle = make(mine)
-    out = tmp_path / "run"
-    _, result = difference_files(files.science, files.reference, out, model=bundle)
-    return out, result
+def explained_run(plain_run, mine, tmp_path):
+    """A copy of a run that was scored by a bundle of the registry."""
+    make(mine)  # the same again, to the last byte
+    return shutil.copytree(plain_run[0], tmp_path / "run"), plain_run[1]
 
 
 def test_the_explanation_of_a_candidate_is_drawn_beside_the_run(explained_run):

@@ -1,4 +1,4 @@
-"""The verbs of ``astrid models`` that make bundles: train, export, calibrate, import; and verify.
+"""The verbs of ``astrid models`` that make bundles or look into them: train, tune, export, and so on.
 
 Parse, call, print; what the verbs do is in `astrid.learn`, which is imported when a verb runs.
 """
@@ -15,7 +15,7 @@ from astrid.cli import model_options as options
 from astrid.cli import model_tables as tables
 from astrid.cli.output import command_line, console, emit, progress, stages
 
-__all__ = ["calibrate", "export", "imports", "train", "verify"]
+__all__ = ["calibrate", "export", "imports", "retrospective", "train", "tune", "verify"]
 
 imports = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Make bundles of others' weights."
@@ -71,11 +71,8 @@ def train(
     from astrid.learn.settings import read_settings
     from astrid.learn.training import train as trained
 
-    prefix = "network_options."
-    of_network = [one.removeprefix(prefix) for one in settings or [] if one.startswith(prefix)]
-    found = options.with_network_options(options.found_task(task), of_network)
-    given = [one for one in settings or [] if not one.startswith(prefix)]
-    given += [] if seed is None else [f"seed={seed}"]
+    found = options.found_task(task)
+    given = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     recipe = read_settings(found.training, config, given)
     with progress(json, "training") as on_progress:
         run = trained(
@@ -96,6 +93,60 @@ def train(
         "rows": run.parts.counts,
     }
     emit(json, facts, lambda: tables.run_view(facts))
+
+
+def tune(
+    task: options.TaskName,
+    data: options.Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the search.", metavar="DIR")] = Path(
+        "tuning"
+    ),
+    trials: Annotated[
+        int, typer.Option(help="Trainings in all, those of earlier calls included.", min=1)
+    ] = 20,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of what to try, with lines like optimizer.lr: {low: 1e-5, high: 1e-2, log: true} "
+            "or batch_size: {choices: [32, 64]}.",
+            metavar="YAML",
+        ),
+    ] = None,
+    config: Config = None,
+    settings: Settings = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Stop after so many minutes; the same command goes on.", metavar="MIN"),
+    ] = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Search for the recipe with the best monitored figure; needs the extra train.
+
+    Each trial is a training; hopeless ones are stopped early. Ended in any way, the same command goes
+    on. DIR/best.yaml is what train takes as --config, DIR/importance.png shows what matters.
+
+    Example: `astrid models tune braai --data realbogus --trials 30 --set epochs=10`
+    """
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.settings import read_settings
+    from astrid.learn.space import read_space
+    from astrid.learn.tuning import tune as tuned
+
+    found = options.found_task(task)
+    with progress(json, "trials") as on_progress:
+        study = tuned(
+            found,
+            Dataset.open(data),
+            out,
+            read_settings(found.training, config, settings or []),
+            trials=trials,
+            space=None if space is None else read_space(space),
+            seed=seed,
+            timeout=None if timeout is None else 60 * timeout,
+            on_progress=on_progress,
+        )
+    emit(json, study.as_dict(), lambda: tables.study_view(study, task))
 
 
 _TOLD = ("state", "epochs", "best_epoch", "monitor", "best", "parameters", "device", "seed")
@@ -197,6 +248,46 @@ def calibrate(
             command=command_line("models calibrate"),
         )
     emit(json, tables.bundle_facts(made), lambda: tables.made_view(made))
+
+
+def retrospective(
+    task: options.TaskName,
+    data: options.Data,
+    column: Annotated[
+        str, typer.Option(help="Column that says what is what, such as kind or field.", show_default=False)
+    ],
+    value: Annotated[str, typer.Option(help="Value that is left out.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Directory of the training and its figures.", metavar="DIR")
+    ] = Path("retrospective"),
+    config: Config = None,
+    settings: Settings = None,
+    json: options.Json = False,
+) -> None:
+    """Train without a class, a kind or an event, and see at which rank it would have been found.
+
+    What was left out is put into one queue with everything else of the test part, ordered by what
+    the model says, by its doubt, and by novelty. Needs the extra train.
+
+    Example: `astrid models retrospective braai --data realbogus --column kind --value variable`
+    """
+    from astrid.learn.dataset import Dataset
+    from astrid.learn.retrospective import retrospective as looked_back
+    from astrid.learn.settings import read_settings
+
+    found = options.found_task(task)
+    with progress(json, "training") as on_progress:
+        result = looked_back(
+            found,
+            Dataset.open(data),
+            out,
+            column=column,
+            value=value,
+            settings=read_settings(found.training, config, settings or []),
+            on_progress=on_progress,
+        )
+    facts = {"out": str(out), **result.as_dict()}
+    emit(json, facts, lambda: tables.queue_view(result, str(out)))
 
 
 def verify(bundle: options.BundleName, json: options.Json = False) -> None:

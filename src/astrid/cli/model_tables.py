@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from astrid.learn.evaluation import Evaluation
     from astrid.learn.explanation.result import Explanation
     from astrid.learn.registry import Entry
+    from astrid.learn.retrospective import Retrospective
+    from astrid.learn.study import Study
 
 __all__ = [
     "bundle_facts", "card_view", "counts_view", "entry_facts", "evaluation_view", "explanation_facts",
     "explanation_view",
-    "list_view", "made_view", "measured", "run_view", "verification_view",
+    "list_view", "made_view", "measured", "queue_view", "run_view", "study_view",
+    "verification_view",
 ]  # fmt: skip
 
 _SHOWN = 2  # figures of a bundle in the list
+_TRIALS = 10  # of a search
 _STORED = ("values", "shapes", "features", "format")  # of an explanation: in its file, not on the terminal
 
 
@@ -202,6 +206,52 @@ def run_view(facts: Mapping[str, Any]) -> RenderableType:
         figures([row for row in rows if row[1]]),
         f"{out}/curves.png",
         f"next: astrid models export {out} --data DIR --name {name}.TAG",
+    )
+
+
+def study_view(study: Study, task: str) -> RenderableType:
+    """The trials, the best of them first, and what made the difference."""
+    names = list(study.trials[0].values) if study.trials else []
+    table = columns(("trial", study.monitor, "epochs", *names), numbers=range(3))
+    sign = 1 if study.mode == "min" else -1
+    done = [trial for trial in study.trials if trial.value is not None]
+    for trial in sorted(done, key=lambda trial: sign * (trial.value or 0.0))[:_TRIALS]:
+        values = (
+            f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.values.values()
+        )
+        table.add_row(str(trial.number), f"{trial.value:.5g}", str(trial.epochs), *values)
+    matter = ", ".join(f"{name} {share:.0%}" for name, share in study.importance.items())
+    stopped = len(study.trials) - len(done)
+    return stack(
+        table,
+        f"{len(done)} trials were completed, {stopped} stopped early or failed",
+        f"what made the difference: {matter}" if matter else "",
+        f"{study.path}/importance.png",
+        f"next: astrid models train {task} --data DIR --config {study.path}/best.yaml",
+    )
+
+
+def queue_view(result: Retrospective, out: str) -> RenderableType:
+    """At which rank each queue finds what was left out."""
+    lengths = sorted({length for queue in result.queues for length in queue.recall_at})
+    heads = (
+        "ordered by",
+        "first at",
+        "median rank",
+        *(f"found in {length:,}" for length in lengths),
+        "AUROC",
+    )
+    table = columns(heads, numbers=range(1, len(heads)))
+    for queue in result.queues:
+        shares = (f"{queue.recall_at[k]:.0%}" if k in queue.recall_at else "" for k in lengths)
+        area = "" if queue.auroc is None else f"{queue.auroc:.3f}"
+        table.add_row(queue.score, f"{queue.first:g}", f"{queue.median:g}", *shares, area)
+    return stack(
+        f"{result.column} = {result.value}: {result.n_left_out:,} of {result.n_queue:,} items of the queue; "
+        f"{result.n_removed:,} rows were taken out of the training",
+        table,
+        f"without any order the first would be at {result.first_by_chance:.3g}",
+        f"{out}/retrospective.png",
     )
 
 

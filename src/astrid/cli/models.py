@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from astrid.cli import model_making
+from astrid.cli import model_making as making
 from astrid.cli import model_options as options
 from astrid.cli import model_tables as tables
 from astrid.cli.output import command_line, emit, progress
@@ -273,8 +273,8 @@ def explain(
 
 app.command("list")(list_)
 for _verb in (
-    card, model_making.verify, model_making.train, model_making.export, model_making.calibrate, evaluate,
-    predict, explain, stage,
+    card, making.verify, making.train, making.tune, making.export, making.calibrate, evaluate, predict,
+    explain, making.retrospective, stage,
 ):  # fmt: skip
     app.command(no_args_is_help=True)(_verb)
-app.add_typer(model_making.imports, name="import")
+app.add_typer(making.imports, name="import")
