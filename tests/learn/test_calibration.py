@@ -24,7 +24,7 @@ from astrid.learn.calibration import (
     log_loss,
     reliability,
 )
-from astrid.learn.prediction import calibrated
+from astrid.learn.prediction import averaged, calibrated
 from astrid.learn.task import Binary, Multiclass
 
 
@@ -102,6 +102,20 @@ def test_isotonic_map_applied_in_prediction_is_that_of_scikit_learn():
     assert len(found.x) < 200  # of 4000 items
     assert np.all(np.diff(found.x) > 0)
     assert np.all(np.diff(found.y) >= 0)
+
+
+def test_isotonic_map_of_an_ensemble_is_that_of_its_mean():
+    logits, labels = overconfident(n=2000)
+    members = (logits + np.random.default_rng(3).normal(0, 2, (5, len(logits)))).astype(np.float32)[..., None]
+    head = Binary(labels=("no", "yes"))
+    mean = averaged(members, head, Calibration())
+    fitted = fit_isotonic(mean, labels)
+    oracle = IsotonicRegression(out_of_bounds="clip").fit(mean[:, 0].astype(np.float64), labels)
+    np.testing.assert_allclose(
+        averaged(members, head, fitted)[:, 0], oracle.predict(mean[:, 0].astype(np.float64)), atol=2e-6
+    )
+    hot = Calibration(method="temperature", temperature=2.0)
+    np.testing.assert_allclose(averaged(members, head, hot), expit(members / 2).mean(axis=0), rtol=1e-5)
 
 
 def test_calibration_lowers_what_it_says_it_lowers_on_fresh_data():

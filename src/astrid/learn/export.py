@@ -32,7 +32,7 @@ from astrid.learn.conformal import alphas_from_costs, fit_conformal
 from astrid.learn.dataset import Dataset
 from astrid.learn.decisions import least_cost_threshold
 from astrid.learn.graph import Graph, largest_difference, to_onnx
-from astrid.learn.prediction import calibrated
+from astrid.learn.prediction import averaged
 from astrid.learn.quantisation import quantisation_loss, quantise
 from astrid.learn.task import Binary, Head, Multiclass, Multilabel, Task
 
@@ -342,11 +342,11 @@ def fit_head(
             raise UsageError(
                 f"a {head.kind} head cannot be calibrated by isotonic regression; use temperature"
             )
-        raw = calibrated(logits, head, calibration).mean(axis=0)
+        raw = averaged(logits, head, calibration)
         calibration = fit_isotonic(raw, labels, fitted_on=where)
     elif method == "temperature":
         calibration = fit_temperature(logits, labels, fitted_on=where)
-    values = calibrated(logits, head, calibration).mean(axis=0)
+    values = averaged(logits, head, calibration)
     if isinstance(head, Multilabel):
         return HeadCard(calibration=calibration)
     both = np.concatenate([1 - values, values], axis=1) if isinstance(head, Binary) else values

@@ -20,7 +20,7 @@ from astrid.learn.bundle import Bundle, Calibration, Conformal
 from astrid.learn.dataset import Dataset
 from astrid.learn.task import Binary, Head, Multiclass, Multilabel
 
-__all__ = ["HeadPrediction", "Prediction", "Predictor", "calibrated"]
+__all__ = ["HeadPrediction", "Prediction", "Predictor", "averaged", "calibrated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +220,7 @@ class Predictor:
         """
         outputs = self.logits(self._checked(inputs))
         return {
-            name: calibrated(outputs[name], head, self.bundle.card.head(name).calibration).mean(axis=0)
+            name: averaged(outputs[name], head, self.bundle.card.head(name).calibration)
             for name, head in self._heads
         }
 
@@ -293,7 +293,7 @@ class Predictor:
         self, name: str, head: Head, logits: NDArray[np.float32], passes: NDArray[np.float32] | None
     ) -> HeadPrediction:
         found = self.bundle.card.head(name)
-        values = calibrated(logits, head, found.calibration).mean(axis=0)
+        values = averaged(logits, head, found.calibration)
         n = len(values)
         if passes is None:
             spread = np.full(values.shape, np.nan, np.float32)
@@ -341,6 +341,27 @@ def calibrated(logits: NDArray[np.float32], head: Head, calibration: Calibration
     if calibration.method == "isotonic":
         return np.interp(values, calibration.x, calibration.y).astype(np.float32)
     return values
+
+
+def averaged(logits: NDArray[np.float32], head: Head, calibration: Calibration) -> NDArray[np.float32]:
+    """Probabilities of an ensemble: the mean over its members.
+
+    An isotonic map is that of the mean, and comes after it; a temperature is that of each member.
+
+    Parameters
+    ----------
+    logits : (members, n, ...) float32 ndarray
+    head : Head
+    calibration : Calibration
+
+    Returns
+    -------
+    values : (n, ...) float32 ndarray
+    """
+    if calibration.method != "isotonic" or len(logits) == 1:
+        return calibrated(logits, head, calibration).mean(axis=0)
+    mean = calibrated(logits, head, Calibration()).mean(axis=0)
+    return np.interp(mean, calibration.x, calibration.y).astype(np.float32)
 
 
 def label_sets(

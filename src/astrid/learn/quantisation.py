@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from astrid.errors import BundleError
 from astrid.learn.bundle import HeadCard
 from astrid.learn.graph import Graph
-from astrid.learn.prediction import calibrated
+from astrid.learn.prediction import averaged
 from astrid.learn.task import Binary, Multiclass, Task
 
 __all__ = ["quantisation_loss", "quantise"]
@@ -107,9 +107,7 @@ def quantisation_loss(
     loss: dict[str, float] = {"items": float(len(next(iter(arrays.values()))))}
     for name, head in task.heads.items():
         card = heads.get(name, HeadCard())
-        before, after = (
-            calibrated(one[name], head, card.calibration).mean(axis=0) for one in (exact, rounded)
-        )
+        before, after = (averaged(one[name], head, card.calibration) for one in (exact, rounded))
         change = np.abs(after - before)
         loss[f"{name}: largest change"] = float(change.max())
         loss[f"{name}: mean change"] = float(change.mean())

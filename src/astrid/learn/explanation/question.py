@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from astrid.errors import UsageError
 from astrid.learn.bundle import Bundle, Calibration
 from astrid.learn.explanation.result import Unit
-from astrid.learn.prediction import calibrated
+from astrid.learn.prediction import averaged
 from astrid.learn.task import Binary, Head, HeatMap, Multiclass, Multilabel, Regression
 
 __all__ = ["Arrays", "Question", "Score", "Target", "asked"]
@@ -60,7 +60,7 @@ class Question:
         raw = outputs[self.name]
         flat = raw.reshape(*raw.shape[:2], -1)
         if self.of == "probability":
-            found = calibrated(flat, self.head, self.calibration).astype(np.float64).mean(axis=0)
+            found = averaged(flat, self.head, self.calibration).astype(np.float64)
             return found[:, self.index] if self.sign > 0 else 1 - found[:, self.index]
         values = flat.astype(np.float64).mean(axis=0)
         if self.centred:
