@@ -6,14 +6,12 @@ Parse, call, print; what the verbs do is in `astrid.survey`, which is imported w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astrid.cli.output import console, emit
+from astrid.cli.output import emit, progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +48,7 @@ def realbogus(
     from astrid.survey.realbogus_data import simulate_realbogus
 
     names = None if telescopes is None else [name.strip() for name in telescopes.split(",")]
-    with _progress(json, "pairs") as on_progress:
+    with progress(json, "pairs") as on_progress:
         summary = simulate_realbogus(
             out, pairs, seed=seed, names=names, workers=workers, on_progress=on_progress
         )
@@ -74,7 +72,7 @@ def alerts(
     """
     from astrid.survey.alert_triplets import alert_triplets
 
-    with _progress(json, "files") as on_progress:
+    with progress(json, "files") as on_progress:
         summary = alert_triplets(files, out, on_progress=on_progress)
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
@@ -94,7 +92,7 @@ def images(
     """
     from astrid.survey.real_triplets import real_triplets
 
-    with _progress(json, "pairs") as on_progress:
+    with progress(json, "pairs") as on_progress:
         summary = real_triplets(folder, out, seed=seed, on_progress=on_progress)
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
@@ -113,16 +111,3 @@ def _view(summary: dict[str, Any]) -> Table:
         else:
             table.add_row(name, str(value))
     return table
-
-
-@contextmanager
-def _progress(json_mode: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr; nothing with ``--json`` and where nobody looks at a terminal."""
-    if json_mode or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from astrid.learn.scores import read_arrays, write_scores
     from astrid.learn.settings import Loss, Optimizer, Schedule, Split, Training, read_settings
     from astrid.learn.splits import Parts, make_parts
+    from astrid.learn.study import Study
     from astrid.learn.task import (
         Binary,
         Cost,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Task,
     )
     from astrid.learn.training import train
+    from astrid.learn.tuning import tune
     from astrid.learn.verification import Verification, verify
 
 _MODULES = {
@@ -53,6 +55,7 @@ _MODULES = {
     "scores": ("read_arrays", "write_scores"),
     "settings": ("Loss", "Optimizer", "Schedule", "Split", "Training", "read_settings"),
     "splits": ("Parts", "make_parts"),
+    "study": ("Study",),
     "task": (
         "Binary",
         "Cost",
@@ -65,6 +68,7 @@ _MODULES = {
         "Task",
     ),
     "training": ("train",),
+    "tuning": ("tune",),
     "verification": ("Verification", "verify"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -94,6 +98,7 @@ __all__ = [
     "Run",
     "Schedule",
     "Split",
+    "Study",
     "Task",
     "Training",
     "Verification",
@@ -111,6 +116,7 @@ __all__ = [
     "recalibrate",
     "set_stage",
     "train",
+    "tune",
     "verify",
     "with_figures",
     "write_evaluation",
