@@ -16,11 +16,11 @@ import yaml
 
 from astrid.errors import DependencyError, LeakError, OutputError, TrainingError, UsageError
 from astrid.learn import training
-from astrid.learn.dataset import Dataset, DatasetWriter
+from astrid.learn.dataset import Dataset
 from astrid.learn.metrics import aucpr
 from astrid.learn.settings import Optimizer, Schedule, Split, Training
 from astrid.learn.splits import Parts, make_parts
-from astrid.learn.task import Binary, HeatMap, Input, Multiclass, Multilabel, Regression, Task
+from astrid.learn.task import Task
 from astrid.learn.training import load_run, train
 
 QUICK = Training(
@@ -286,94 +286,6 @@ def test_given_parts_are_used_and_a_run_goes_on_with_no_others(dense_task, toy_d
         train(dense_task, toy_dataset, tmp_path / "half", QUICK, parts=parts, on_epoch=stop)
     with pytest.raises(TrainingError, match="was begun with another split"):
         train(dense_task, toy_dataset, tmp_path / "half", QUICK, parts=others, resume=True)
-
-
-def test_task_with_heads_of_every_kind_is_learned_and_judged(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "every_head.py").write_text(_EVERY_HEAD, "utf-8")
-    rng = np.random.default_rng(0)
-    n = 240
-    inputs = {"image": Input(shape=(6, 6, 1)), "map": Input(shape=(6, 6))}
-    image = rng.normal(size=(n, 6, 6, 1)).astype(np.float32)
-    high = image.max(axis=(1, 2, 3))
-    with DatasetWriter(tmp_path / "data", name="every", inputs=inputs, kind="simulated") as writer:
-        writer.append(
-            {"image": image, "map": 2 * image[..., 0]},
-            {
-                "group": [f"g{k % 30}" for k in range(n)],
-                "bright": [None if k % 9 == 0 else "yes" if high[k] > 2 else "no" for k in range(n)],
-                "third": ["abc"[k % 3] if k % 7 else None for k in range(n)],
-                "tags": [["big"] * int(high[k] > 2) + ["odd"] * (k % 2) for k in range(n)],
-                "top": [None if k % 5 == 0 else float(high[k]) for k in range(n)],
-            },
-        )
-    task = Task(
-        name="every",
-        inputs={"image": inputs["image"]},
-        heads={
-            "bright": Binary(labels=("no", "yes")),
-            "third": Multiclass(labels=("a", "b", "c"), weight=0.1),
-            "tags": Multilabel(labels=("big", "odd")),
-            "height": Regression(names=("top",)),
-            "where": HeatMap(shape=(6, 6), truth="map", scales=2),
-        },
-        network="every_head:EveryHead",
-    )
-    found = train(
-        task, Dataset.open(tmp_path / "data"), tmp_path / "run",
-        quick(epochs=12, augment="dihedral", batch_size=16, optimizer=Optimizer(lr=0.02)),
-    )  # fmt: skip
-    first, last = figures(found.path)[0], figures(found.path)[-1]
-    kinds = {"bright": ("aucpr", "fnr", "fpr"), "third": ("aucpr", "balanced_accuracy"), "tags": ("aucpr",)}
-    kinds |= {"height": ("mae", "bias"), "where": ("mae",)}
-    for head, names in kinds.items():
-        assert {f"validation/{head}/{name}" for name in ("loss", *names)} <= set(last)
-    assert last["validation/bright/aucpr"] > 0.9
-    assert last["validation/height/mae"] < 0.5 * first["validation/height/mae"]
-    assert last["validation/where/mae"] < 0.5 * first["validation/where/mae"]
-
-
-_EVERY_HEAD = """
-import torch
-from torch import nn
-
-
-class EveryHead(nn.Module):
-    head_names = ("heads", "map")
-    gradcam_layer = None
-
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.heads = nn.ModuleDict({f"{k}_out": nn.Linear(3, n) for k, n in outputs.items() if k != "where"})
-        self.map = nn.Conv2d(1, 1, 1)
-
-    def embed(self, image):
-        flat = image.flatten(1)
-        return torch.stack([flat.amax(1), flat.mean(1), flat.std(1)], dim=1)
-
-    def forward(self, image):
-        features = self.embed(image)
-        found = {k.removesuffix("_out"): head(features) for k, head in self.heads.items()}
-        return found | {"where": self.map(image.permute(0, 3, 1, 2))[:, 0]}
-"""
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {
-            "optimizer": Optimizer(name="adamw", lr=0.01, weight_decay=0.1),
-            "schedule": Schedule(name="cosine"),
-        },
-        {"optimizer": Optimizer(name="sgd", lr=0.05), "schedule": Schedule(name="constant", warmup=0.5)},
-        {"precision": "bf16", "schedule": Schedule(name="plateau", warmup=0.1), "workers": 1},
-        {"precision": "auto", "sampling": "balanced", "channels_last": False},
-    ],
-)
-def test_every_way_of_training_lowers_the_loss(dense_task, toy_dataset, tmp_path, changes):
-    found = train(dense_task, toy_dataset, tmp_path / "run", quick(**changes))
-    losses = [one["training/loss"] for one in figures(found.path)]
-    assert losses[-1] < losses[0]
 
 
 def test_importing_training_loads_no_torch():

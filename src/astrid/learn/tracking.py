@@ -131,9 +131,18 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, float]], monitor: str
     panels = _panels(history)
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
+    width, height = 4.2 * columns, 3.0 * rows
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    # fixed margins in inches: a layout that is computed would draw everything twice
+    margins = {
+        "left": 0.6 / width,
+        "right": 1 - 0.2 / width,
+        "bottom": 0.5 / height,
+        "top": 1 - 0.35 / height,
+    }
+    room = {"wspace": 0.8 / (4.2 - 0.8), "hspace": 0.85 / (3.0 - 0.85)}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins | room).ravel()
     for axis, (title, names) in zip(axes, panels.items(), strict=False):
         for name in names:
             points = [(one["epoch"] + 1, one[name]) for one in history if name in one]

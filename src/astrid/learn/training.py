@@ -181,7 +181,7 @@ def _run(trainer: Any, learner: Learner, loaders: Sequence[Any], settings: Train
         raise KeyboardInterrupt from None
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"the memory of the device does not suffice for batches of {settings.batch_size}; lower batch_size"
+            f"the device's memory does not suffice for batches of {settings.batch_size}; lower batch_size"
         ) from error
 
 
