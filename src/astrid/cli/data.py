@@ -5,7 +5,6 @@ Parse, call, print; what the verbs do is in `astrid.survey`, which is imported w
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
