@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from astrid.learn.bundle import Bundle, Card, Uncertainty, save_bundle
-from astrid.learn.task import Task
+from astrid.learn.task import Binary, Input, Task
 
 
 def graph(
@@ -210,4 +210,26 @@ def joined_bundle(path: Path, task: Task) -> Bundle:
         helper.make_node("Unsqueeze", ["f", "front"], [head]),
     ]
     constants = {**weights, "front": np.array([0], np.int64)}
+    return bundle(path, task, graph(nodes, task, constants), weights)
+
+
+def dense_bundle(path: Path) -> Bundle:
+    """A dense network of six features with random weights; its inputs have mean 0 and variance 1."""
+    task = Task(
+        name="known", inputs={"x": Input(shape=(6,), channels=tuple("abcdef"))},
+        heads={"real": Binary(labels=("no", "yes"))}, network="astrid.networks.dense:Dense",
+        network_options={"hidden": (8, 5)},
+    )  # fmt: skip
+    torch.manual_seed(1)
+    network = task.build_network().eval()
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    nodes, given = [helper.make_node("Mul", ["x", "scale"], ["s"])], "s"
+    for k, key in enumerate(("trunk.0", "trunk.3", "heads.real_out")):
+        nodes.append(helper.make_node("Gemm", [given, f"{key}.weight", f"{key}.bias"], [f"g{k}"], transB=1))
+        nodes.append(helper.make_node("Relu", [f"g{k}"], [f"r{k}"]))
+        given = f"r{k}"
+    nodes[-1] = helper.make_node("Unsqueeze", ["g2", "front"], ["real"])
+    constants = {key: value for key, value in weights.items() if value.ndim and value.dtype == np.float32}
+    scale = np.float32(1 / np.sqrt(1 + network.standardize.eps))
+    constants |= {"scale": scale, "front": np.array([0], np.int64)}
     return bundle(path, task, graph(nodes, task, constants), weights)

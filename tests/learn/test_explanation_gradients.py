@@ -73,52 +73,6 @@ def test_deeplift_adds_up_although_the_network_calls_its_activations_as_function
     assert abs(found.completeness_error) < 1e-4 * max(1, abs(found.prediction - found.base_value))
 
 
-def test_deeplift_agrees_with_shap(tmp_path):
-    shap, torch = pytest.importorskip("shap"), pytest.importorskip("torch")
-    rng = np.random.default_rng(5)
-    features = Input(shape=(6,), channels=tuple("abcdef"))
-    dense = Task(
-        name="known", inputs={"x": features}, heads={"real": Binary(labels=("no", "yes"))},
-        network="astrid.networks.dense:Dense", network_options={"hidden": (8, 5)},
-    )  # fmt: skip
-    torch.manual_seed(1)
-    network = dense.build_network().eval()
-    bundle = dense_bundle(tmp_path / "b", dense, network)
-    rows = rng.normal(size=(10, 6)).astype(np.float32)
-    item = rng.normal(size=6).astype(np.float32)
-    found = explain(bundle, {"x": item}, method="deeplift_shap", background={"x": rows}, sanity=False)
-
-    class Logit(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.network = network
-
-        def forward(self, x):
-            return self.network(x=x)["real"]
-
-    explainer = shap.DeepExplainer(Logit(), torch.from_numpy(rows))
-    expected = explainer.shap_values(torch.from_numpy(item[None]), check_additivity=False)
-    np.testing.assert_allclose(found.values["x"], np.ravel(expected), atol=1e-5)
-
-
-def dense_bundle(path, task, network):
-    """The dense network as a graph, its standardisation left at mean 0 and variance 1."""
-    models = importlib.import_module("explanation_models")
-    from onnx import helper
-
-    weights = {key: value.numpy() for key, value in network.state_dict().items()}
-    scale = 1 / np.sqrt(1 + network.standardize.eps)
-    nodes, given = [helper.make_node("Mul", ["x", "scale"], ["s"])], "s"
-    for k, key in enumerate(("trunk.0", "trunk.3", "heads.real_out")):
-        nodes.append(helper.make_node("Gemm", [given, f"{key}.weight", f"{key}.bias"], [f"g{k}"], transB=1))
-        nodes.append(helper.make_node("Relu", [f"g{k}"], [f"r{k}"]))
-        given = f"r{k}"
-    nodes[-1] = helper.make_node("Unsqueeze", ["g2", "front"], ["real"])
-    constants = {key: value for key, value in weights.items() if value.ndim and value.dtype == np.float32}
-    constants |= {"scale": np.float32(scale), "front": np.array([0], np.int64)}
-    return models.bundle(path, task, models.graph(nodes, task, constants), weights)
-
-
 def test_values_lie_behind_the_normalisation_where_images_of_any_brightness_are_alike(small):
     faint, bright = (
         explain(small, {"image": scale * image()}, method="integrated_gradients", sanity=False)
@@ -212,16 +166,9 @@ def test_gradients_are_of_the_logit_only(small):
 
 
 def test_a_network_without_a_convolution_has_no_gradcam(tmp_path, models):
-    torch = pytest.importorskip("torch")
-    features = Input(shape=(6,), channels=tuple("abcdef"))
-    dense = Task(
-        name="known", inputs={"x": features}, heads=REAL, network="astrid.networks.dense:Dense",
-        network_options={"hidden": (8, 5)},
-    )  # fmt: skip
-    torch.manual_seed(1)
-    bundle = dense_bundle(tmp_path / "b", dense, dense.build_network().eval())
+    dense = models.dense_bundle(tmp_path / "b")
     with pytest.raises(UsageError, match="no convolution"):
-        explain(bundle, {"x": np.ones(6, np.float32)}, method="gradcam")
+        explain(dense, {"x": np.ones(6, np.float32)}, method="gradcam")
 
 
 def test_weights_that_do_not_fit_the_network_are_refused(small, tmp_path):

@@ -99,7 +99,7 @@ def score(x, slopes=SLOPES, product=2.0):
 numbers = st.lists(st.floats(-3, 3, width=32), min_size=N, max_size=N).map(lambda x: np.array(x, np.float32))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(item=numbers, background=st.lists(numbers, min_size=1, max_size=4).map(np.stack))
 def test_exact_shapley_values_have_their_closed_form_and_add_up(facts, item, background):
     found = explain(facts, {"x": item}, background={"x": background}, sanity=False)
@@ -130,19 +130,12 @@ def test_exact_shapley_values_are_the_mean_over_all_orders(facts):
     np.testing.assert_allclose(found.values["x"], shares, atol=1e-5)
 
 
-def test_exact_and_kernel_shapley_values_agree_with_shap(facts):
-    shap = pytest.importorskip("shap")
-    item, background = rows(1, 7)["x"][0], rows(8)["x"]
-    masker = shap.maskers.Independent(background, max_samples=len(background))
-    expected = shap.explainers.Exact(score, masker)(item[None]).values[0]
-    exact = explain(facts, {"x": item}, method="shapley_exact", background={"x": background}, sanity=False)
-    np.testing.assert_allclose(exact.values["x"], expected, atol=1e-5)
-    mean = {"x": background.mean(axis=0, keepdims=True)}
-    one_row = explain(facts, {"x": item}, background=mean, sanity=False)
-    kernel = explain(
-        facts, {"x": item}, method="kernel_shap", background={"x": background}, samples=400, sanity=False
-    )
-    np.testing.assert_allclose(kernel.values["x"], one_row.values["x"], atol=1e-2)
+def test_kernel_shap_estimates_the_exact_values(facts):
+    item, background = {"x": rows(1, 7)["x"][0]}, {"x": rows(8)["x"].mean(axis=0, keepdims=True)}
+    exact = explain(facts, item, method="shapley_exact", background=background, sanity=False)
+    kernel = explain(facts, item, method="kernel_shap", background=background, samples=400, sanity=False)
+    np.testing.assert_allclose(kernel.values["x"], exact.values["x"], atol=1e-2)
+    assert kernel.base_value == pytest.approx(exact.base_value, abs=1e-5)
     assert abs(kernel.completeness_error) < 1e-3
 
 
@@ -321,13 +314,15 @@ def test_what_random_weights_explain_alike_is_unmasked(models, tmp_path, facts):
 @pytest.mark.parametrize("method", ["occlusion", "lime", "kernel_shap", "shapley_exact", "perturbation"])
 def test_the_same_seed_gives_the_same_explanation(facts, method):
     item, background = {"x": rows(1, 7)["x"][0]}, rows(100)
+    cheap = method != "kernel_shap"
     first, second, other = (
-        explain(facts, item, method=method, background=background, seed=seed).to_json() for seed in (3, 3, 4)
+        explain(facts, item, method=method, background=background, seed=seed, sanity=cheap).to_json()
+        for seed in (3, 3, 4)
     )
     for one in (first, second, other):
         del one["seconds"]
     assert first == second
-    assert first["sanity"] is not None
+    assert (first["sanity"] is not None) == cheap
     if method in ("lime", "kernel_shap", "shapley_exact"):  # the last draws 64 of the 100 rows
         assert first["values"] != other["values"]
 
