@@ -161,7 +161,7 @@ def _curves(
     if cost is not None:
         curve = _thinned_cost(cost_curve(labels, p, cost, prevalence=setting.prevalence))
         thresholds = _thresholds(labels, p, ranking, cost, setting.prevalence)
-        thresholds = {rule: threshold} | {name: at for name, at in thresholds.items() if name != rule}
+        thresholds = {rule: threshold} | {name: at for name, at in thresholds.items() if at != threshold}
         table = prices(
             labels, p, thresholds, cost, night_rate=setting.night_rate, prevalence=setting.prevalence
         )

@@ -1,4 +1,4 @@
-"""Evaluation: what a bundle is worth on a data set, measured in bounded memory.
+"""Evaluation: what a bundle is worth on a data set; items are read in batches, only scores are held.
 
 Everything that can be told from labels and predictions is found here, for any task; a page is
 made of it in `evaluation_report`.

@@ -157,7 +157,7 @@ def cost_chart(curve: Curves, title: str) -> str:
         markerfacecolor="none", markeredgewidth=1.8, label=f"chosen, {curve.threshold:.3g}",
     )  # fmt: skip
     axes.set_xticks(_logit(np.array(_SHARES)), [f"{value:g}" for value in _SHARES])
-    axes.set(xlim=(_logit(5e-4), _logit(1 - 5e-4)), ylim=(0, 1.15 * float(cost.cost.max())))
+    axes.set(xlim=(_logit(4e-4), _logit(1 - 4e-4)), ylim=(0, 1.15 * float(cost.cost.max())))
     return _finished(figure, axes, title, True, "above")
 
 

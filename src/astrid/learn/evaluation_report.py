@@ -163,8 +163,8 @@ def _dear_thresholds(head: HeadFindings) -> list[str]:
         if chosen is not None and chosen.cost > 1.5 * best:
             found.append(
                 f"The threshold {curve.threshold:.3g} on {curve.label} costs "
-                f"{chosen.cost / max(best, 1e-9):.1f} times what the best one on these data would: it was "
-                "chosen for another share of positive items, or for other data."
+                f"{chosen.cost / max(best, 1e-9):.1f} times what the best one on these data would: it suits "
+                "another share of positive items, or other data."
             )
     return found
 

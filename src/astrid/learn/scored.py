@@ -256,8 +256,10 @@ class Scored:
     @cached_property
     def _in_set(self) -> NDArray[np.bool_]:
         """Whether the set of each item holds its true label."""
-        padded = np.char.add(np.char.add("+", self.sets), "+")
-        return np.char.find(padded, np.char.add(np.char.add("+", self.truth), "+")) >= 0
+        found = np.zeros(len(self), bool)
+        for text in np.unique(self.sets).tolist():
+            found |= (self.sets == text) & np.isin(self.truth, text.split("+"))
+        return found
 
 
 def _binary(
