@@ -13,13 +13,13 @@ from astrid.errors import BundleError, DatasetError, UsageError
 from astrid.learn.applicability import training_ranges
 from astrid.learn.bundle import Bundle, Measured
 from astrid.learn.calibration import fit_temperature
-from astrid.learn.dataset import Dataset
+from astrid.learn.dataset import Dataset, DatasetWriter
 from astrid.learn.decisions import least_cost_threshold
 from astrid.learn.export import export, export_run
 from astrid.learn.prediction import Predictor, calibrated
 from astrid.learn.settings import Training
 from astrid.learn.splits import Parts
-from astrid.learn.task import Task
+from astrid.learn.task import Input, Multiclass, Regression, Task
 from astrid.learn.training import Run
 
 MakeRun = Callable[..., Run]
@@ -174,6 +174,32 @@ def test_a_network_without_dropout_gets_no_spread(
     assert made.card.uncertainty.method == "none"
     assert sorted(made.card.files) == ["model.onnx", "weights.safetensors"]
     assert made.card.heads["real"].calibration.method == "isotonic"
+
+
+def test_a_model_with_classes_and_numbers_is_exported_whole(tmp_path: Path) -> None:
+    task = Task(
+        name="two",
+        inputs={"x": Input(shape=(3,))},
+        heads={"kind": Multiclass(labels=("a", "b", "c")), "size": Regression(names=("size",))},
+        network="astrid.networks.dense:Dense",
+    )
+    rng = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "data", name="two", inputs=task.inputs, kind="simulated") as writer:
+        kinds = [("a", "b", "c")[row % 3] for row in range(90)]
+        rows = {"group": [str(row) for row in range(90)], "kind": kinds, "size": rng.normal(size=90)}
+        writer.append({"x": rng.normal(size=(90, 3)).astype(np.float32)}, rows)
+    dataset = Dataset.open(tmp_path / "data")
+    weights = {name: one.numpy() for name, one in task.build_network().state_dict().items()}
+    save_file(weights, tmp_path / "best.safetensors")
+    parts = Parts(*np.split(np.arange(90), (30, 60)))
+    record = {"data": {"hash": dataset.info.hash}, "command": "none"}
+    run = Run(tmp_path, task, Training(), parts, record)
+    made = export_run([run], dataset, tmp_path / "b", "two.a", int8=True)
+    assert set(made.card.heads) == {"kind"}
+    assert {"kind: accuracy after", "size: largest change"} <= set(made.card.int8)
+    found = Predictor(made)({"x": dataset.take("x", np.arange(5))})
+    assert found.heads["kind"].values.shape == (5, 3)
+    assert found.heads["size"].values.shape == (5, 1)
 
 
 def test_what_does_not_go_together_is_refused(

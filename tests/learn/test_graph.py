@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -120,3 +123,14 @@ def test_a_network_that_onnx_cannot_say_is_refused_in_one_sentence() -> None:
     with pytest.raises(BundleError, match="somebody:Net cannot be written as ONNX") as caught:
         to_onnx(Members([Untraceable()], TASK), TASK)
     assert "\n" not in str(caught.value)
+
+
+def test_the_modules_that_make_bundles_load_neither_torch_nor_onnx() -> None:
+    modules = ("export", "graph", "keras", "quantisation", "space", "study", "tuning")
+    code = (
+        f"import sys, {', '.join('astrid.learn.' + one for one in modules)}\n"
+        "heavy = {'torch', 'lightning', 'onnx', 'onnxruntime', 'optuna', 'h5py', 'sklearn', 'matplotlib'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")

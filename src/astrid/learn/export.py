@@ -45,6 +45,7 @@ __all__ = ["Exported", "check_name", "export", "export_run", "fit_head"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Calibrating = Literal["none", "temperature", "isotonic"]
+_CLASSES = (Binary, Multiclass, Multilabel)
 
 _PARITY_ROWS = 256
 _INT8_ROWS = 512
@@ -208,17 +209,23 @@ def export_run(
     )
     rows = run.parts.validation
     where = f"validation part of {dataset.info.name}"
-    logits = _logits(exported.files["model.onnx"], task, dataset, rows)
-    labels = {head: dataset.labels(head, one)[rows] for head, one in task.heads.items()}
+    classes = {head: one for head, one in task.heads.items() if isinstance(one, _CLASSES)}
+    labels = {head: dataset.labels(head, one)[rows] for head, one in classes.items()}
+    logits = _logits(exported.files["model.onnx"], task, dataset, rows, tuple(classes))
     heads = {
         head: fit_head(one, logits[head], labels[head], calibration, (alpha or {}).get(head), where)
-        for head, one in task.heads.items()
+        for head, one in classes.items()
     }
     loss = {}
     if int8:
-        arrays = {one: dataset.take(one, rows) for one in task.inputs}
+        some = np.arange(0, len(rows), -(-len(rows) // _RANGE_ROWS))
         loss = quantisation_loss(
-            exported.files["model.onnx"], exported.files["model.int8.onnx"], task, arrays, labels, heads
+            exported.files["model.onnx"],
+            exported.files["model.int8.onnx"],
+            task,
+            {one: dataset.take(one, rows[some]) for one in task.inputs},
+            {head: one[some] for head, one in labels.items()},
+            heads,
         )
     method: Literal["none", "ensemble", "mc_dropout"] = "mc_dropout" if passes else "none"
     card = Card(
@@ -295,14 +302,17 @@ def _thinned(arrays: Arrays, most: int) -> dict[str, NDArray[np.float32]]:
 
 
 def _logits(
-    model: bytes, task: Task, dataset: Dataset, rows: NDArray[np.int64]
+    model: bytes, task: Task, dataset: Dataset, rows: NDArray[np.int64], heads: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
+    if not heads:
+        return {}
     graph = Graph(model, task)
     parts = []
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
-        parts.append(graph.logits({name: dataset.take(name, block) for name in task.inputs}))
-    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in task.heads}
+        found = graph.logits({name: dataset.take(name, block) for name in task.inputs})
+        parts.append({name: found[name] for name in heads})  # a map of each item would fill the memory
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in heads}
 
 
 def fit_head(
@@ -334,7 +344,7 @@ def fit_head(
     DatasetError
         No items of some class.
     """
-    if not isinstance(head, Binary | Multiclass | Multilabel):
+    if not isinstance(head, _CLASSES):
         return HeadCard()
     calibration = Calibration()
     if method == "isotonic":

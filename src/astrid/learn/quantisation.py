@@ -92,7 +92,7 @@ def quantisation_loss(
     task : Task
     arrays : mapping of str to (n, ...) float32 ndarray
     labels : mapping of str to ndarray
-        Of each head, as the data set gives them.
+        Of each head that has classes, as the data set gives them.
     heads : mapping of str to HeadCard
         Calibration and threshold.
 
@@ -111,6 +111,8 @@ def quantisation_loss(
         change = np.abs(after - before)
         loss[f"{name}: largest change"] = float(change.max())
         loss[f"{name}: mean change"] = float(change.mean())
+        if name not in labels:
+            continue
         for when, values in (("before", before), ("after", after)):
             for figure, value in _figures(head, card, values, labels[name]).items():
                 loss[f"{name}: {figure} {when}"] = value
