@@ -122,6 +122,7 @@ class Retrospective:
         every = np.geomspace(1, self.n_queue, 200)
         axes.plot(every, every / self.n_queue, color="#5c6673", linestyle=":", label="no order")
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set(
             xlabel=f"items looked at, of {self.n_queue:,}", ylabel=f"share found of {self.n_left_out:,}",
             xlim=(1, self.n_queue), ylim=(0, 1.02),
