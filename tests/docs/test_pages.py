@@ -6,9 +6,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from astrid.cli.main import NOUNS
+from astrid.learn import registry
+from astrid.learn.bundle import Card, Decision, HeadCard, Measured, save_bundle
+from astrid.zoo import task, tasks
 
 
 @pytest.fixture
@@ -54,3 +58,33 @@ def test_a_missed_goal_is_shown_as_missed(pages, tmp_path: Path, monkeypatch):
     assert "| CPU | 2.5 s | <= 2 | **missed** | simulated |" in figures
     assert "| one simulated pair | AstrID | other 1.0 | third |" in figures
     assert "| CPU | 2.5 s | 2 | 5 |" in figures
+
+
+def test_every_system_is_in_the_table_with_its_paper(pages):
+    text = pages.systems()
+    for name in tasks():
+        assert f"| `{name}` |" in text
+        assert task(name).paper in text
+
+
+def test_a_bundle_that_is_shipped_has_its_card_on_the_site(pages, tmp_path: Path, monkeypatch):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    monkeypatch.setattr(registry, "_shipped_directory", lambda: shipped)
+    assert "None yet" in pages.bundles()
+    figures = [
+        Measured(name="AUCPR", value=0.91, low=0.9, high=0.92, n=10, on="test | part", kind="simulated"),
+        Measured(name="AUCPR", value=0.8, n=10, on="alerts", kind="real", domain="out"),
+    ]
+    head = HeadCard(decision=Decision(threshold=0.25, rule="least cost"))
+    card = Card(
+        name="braai.x", task=task("braai"), created="2026-01-01", metrics=figures, heads={"real": head},
+        command="astrid models train braai", limits="Not for streaks.",
+    )  # fmt: skip
+    save_bundle(shipped / "braai.x", card, {"model.onnx": b""}, {"w": np.zeros(1)})
+    text = pages.bundles()
+    simulated, real = text.index("On simulated data"), text.index("On real data")
+    assert "| AUCPR | 0.91 | 0.9 to 0.92 | 10 | test \\| part | as trained on |" in text[simulated:real]
+    assert "| AUCPR | 0.8 |  | 10 | alerts | other than trained on |" in text[real:]
+    for words in ("### braai.x", "| stage | live |", "0.25: least cost", "Not for streaks.", "train braai"):
+        assert words in text
