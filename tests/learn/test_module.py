@@ -128,14 +128,10 @@ def test_task_with_heads_of_every_kind_is_learned_and_judged(tmp_path, monkeypat
         },
         network="every_head:EveryHead",
     )
-    found = train(
-        task, Dataset.open(tmp_path / "data"), tmp_path / "run",
-        QUICK.model_copy(update=dict(epochs=12, augment="dihedral", batch_size=16, optimizer=Optimizer(lr=0.02))),
-    )  # fmt: skip
-    first, last = (
-        read_metrics(found.path / "metrics.jsonl")[0],
-        read_metrics(found.path / "metrics.jsonl")[-1],
-    )
+    changes = {"epochs": 12, "augment": "dihedral", "batch_size": 16, "optimizer": Optimizer(lr=0.02)}
+    settings = QUICK.model_copy(update=changes)
+    found = train(task, Dataset.open(tmp_path / "data"), tmp_path / "run", settings)
+    first, *_, last = read_metrics(found.path / "metrics.jsonl")
     kinds = {"bright": ("aucpr", "fnr", "fpr"), "third": ("aucpr", "balanced_accuracy"), "tags": ("aucpr",)}
     kinds |= {"height": ("mae", "bias"), "where": ("mae",)}
     for head, names in kinds.items():
