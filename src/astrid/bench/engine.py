@@ -36,7 +36,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     say = on_stage or (lambda stage: None)
     rows: list[Row] = []
     say("training steps in turns with a bare loop")
-    rows += _training_rows(turns=22 if quick else 62, steps=2)
+    rows += _training_rows(turns=42 if quick else 122, steps=2)
     return Report("engine", tuple(rows), _PACKAGES)
 
 
