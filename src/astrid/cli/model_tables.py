@@ -87,8 +87,7 @@ def card_view(bundle: Bundle, stage: str) -> RenderableType:
     if card.task.published:
         published = [(one.name, f"{one.value:g} ({one.where})") for one in card.task.published]
         parts.append(figures(published, title="\nPublished, by others, on their data"))
-    limits = [one for one in (card.limits, card.task.limits) if one]
-    parts.append(figures([("limits", " ".join(limits) or "none stated")], title="\nUse"))
+    parts.append(figures([("limits", card.limits or "none stated")], title="\nUse"))
     return stack(*parts)
 
 
