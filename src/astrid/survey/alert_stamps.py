@@ -24,7 +24,6 @@ __all__ = ["centred_stamps", "is_positive", "missing_pixels", "raw_stamps", "rea
 
 _SIZE = TRIPLET.shape[0]
 _ABSURD = 1e30  # a fill value such as the largest float32 is above, counts are far below
-_RAW_PAD = np.float32(1e-9)
 _CUTOUTS = ("Science", "Template", "Difference")
 
 # what a broken file makes fastavro and zlib raise
@@ -116,7 +115,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | PacketError]
 
 
 def raw_stamps(record: Mapping[str, Any]) -> NDArray[np.float32]:
-    """The stamps of a packet exactly as ZTF's production network was given them.
+    """The stamps of a packet as ZTF's production network was given them.
 
     Parameters
     ----------
@@ -127,7 +126,8 @@ def raw_stamps(record: Mapping[str, Any]) -> NDArray[np.float32]:
     -------
     stamps : (63, 63, 3) float32 ndarray
         Science, template, difference; not finite pixels as `numpy.nan_to_num` leaves them, and
-        1e-9 beyond the high ends of a stamp that is smaller. Not normalised.
+        0 beyond the high ends of a stamp that is smaller. Not normalised: production pads with
+        1e-9 after it has normalised, which a row of zeros comes to in a network that normalises.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def raw_stamps(record: Mapping[str, Any]) -> NDArray[np.float32]:
         ny, nx = stamp.shape
         if max(ny, nx) > _SIZE:
             raise PacketError(f"cutout{label} has {nx} x {ny} px, expected {_SIZE} x {_SIZE} at most")
-        planes.append(np.pad(stamp, ((0, _SIZE - ny), (0, _SIZE - nx)), constant_values=_RAW_PAD))
+        planes.append(np.pad(stamp, ((0, _SIZE - ny), (0, _SIZE - nx))))
     return np.stack(planes, axis=-1)
 
 
