@@ -180,7 +180,7 @@ def test_a_data_set_is_scored_in_batches_in_the_order_asked_for(tmp_path, items)
     )
     assert np.concatenate([index for index, _ in parts]).tolist() == rows.tolist()
     found = np.concatenate([one.heads["real"].values for _, one in parts])
-    np.testing.assert_array_equal(found, predictor(items).heads["real"].values[::-1])
+    np.testing.assert_allclose(found, predictor(items).heads["real"].values[::-1], rtol=1e-6)
     assert told[-1] == (50, 50)
 
 

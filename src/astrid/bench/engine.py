@@ -9,8 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from astrid.bench._scoring import scoring_rows
 from astrid.bench._training_rate import step_rates
 from astrid.bench.frame import Report, Row, measure_process
+from astrid.errors import DataError
+from astrid.learn.registry import live
 
 __all__ = ["run"]
 
@@ -32,11 +35,20 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     Returns
     -------
     Report
+
+    Raises
+    ------
+    DataError
+        There is no live bundle to score with.
     """
     say = on_stage or (lambda stage: None)
     rows: list[Row] = []
     say("training steps in turns with a bare loop")
     rows += _training_rows(turns=42 if quick else 122, steps=2)
+    bundle = live("braai")
+    if bundle is None:
+        raise DataError("no bundle of braai is live; make one live with astrid models stage NAME live")
+    rows += scoring_rows(bundle.path, quick, say)
     return Report("engine", tuple(rows), _PACKAGES)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from astrid.errors import BundleError, PredictionError
 from astrid.learn.applicability import RangeCheck
@@ -115,6 +116,8 @@ class Predictor:
         self._inputs = bundle.task.inputs
         self._shapes = {name: one.shape for name, one in self._inputs.items()}
         self._heads = tuple(bundle.task.heads.items())
+        self._cards = {name: bundle.card.head(name) for name, _ in self._heads}
+        self._names = [name for name, _ in self._heads]
         self._in_range = RangeCheck(bundle.card.ranges, self._inputs)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]], *, spread: bool = True) -> Prediction:
@@ -169,7 +172,7 @@ class Predictor:
         dataset: Dataset,
         rows: NDArray[np.integer] | None = None,
         *,
-        batch_size: int = 512,
+        batch_size: int = 128,
         spread: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[tuple[NDArray[np.int64], Prediction]]:
@@ -207,8 +210,7 @@ class Predictor:
 
     def logits(self, arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         """What the network gives, without calibration: (members, n, k) for each head."""
-        names = [name for name, _ in self._heads]
-        return dict(zip(names, self._run.run(names, dict(arrays)), strict=True))
+        return dict(zip(self._names, self._run.run(self._names, arrays), strict=True))
 
     def probabilities(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Calibrated probabilities alone, (n, k) for each head: the shortest way for a stream.
@@ -220,8 +222,7 @@ class Predictor:
         """
         outputs = self.logits(self._checked(inputs))
         return {
-            name: averaged(outputs[name], head, self.bundle.card.head(name).calibration)
-            for name, head in self._heads
+            name: averaged(outputs[name], head, self._cards[name].calibration) for name, head in self._heads
         }
 
     def _checked(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
@@ -285,14 +286,13 @@ class Predictor:
             case "mc_dropout":
                 if self._spread_run is None:
                     self._spread_run = _session(self.bundle, "spread.onnx", self._threads)
-                names = [name for name, _ in self._heads]
-                return dict(zip(names, self._spread_run.run(names, dict(arrays)), strict=True))
+                return dict(zip(self._names, self._spread_run.run(self._names, arrays), strict=True))
         return None
 
     def _head(
         self, name: str, head: Head, logits: NDArray[np.float32], passes: NDArray[np.float32] | None
     ) -> HeadPrediction:
-        found = self.bundle.card.head(name)
+        found = self._cards[name]
         values = averaged(logits, head, found.calibration)
         n = len(values)
         if passes is None:
@@ -336,8 +336,7 @@ def calibrated(logits: NDArray[np.float32], head: Head, calibration: Calibration
     if head.kind == "multiclass":
         shifted = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
-    with np.errstate(over="ignore"):
-        values = np.asarray(1 / (1 + np.exp(-scaled)), np.float32)
+    values: NDArray[np.float32] = expit(scaled)
     if calibration.method == "isotonic":
         return np.interp(values, calibration.x, calibration.y).astype(np.float32)
     return values
@@ -358,7 +357,9 @@ def averaged(logits: NDArray[np.float32], head: Head, calibration: Calibration) 
     -------
     values : (n, ...) float32 ndarray
     """
-    if calibration.method != "isotonic" or len(logits) == 1:
+    if len(logits) == 1:  # the usual case, and a mean of one costs more than all the rest
+        return calibrated(logits[0], head, calibration)
+    if calibration.method != "isotonic":
         return calibrated(logits, head, calibration).mean(axis=0)
     mean = calibrated(logits, head, Calibration()).mean(axis=0)
     return np.interp(mean, calibration.x, calibration.y).astype(np.float32)
