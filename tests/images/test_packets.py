@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import io
 
@@ -94,6 +95,60 @@ def test_the_same_run_gives_the_same_bytes_and_another_run_other_candids(tmp_pat
     one, two = read_packets(tmp_path / "a")[0], read_packets(tmp_path / "c")[0]
     assert len({*one["candid"], *two["candid"]}) == 6
     assert (one["candid"] > 0).all()
+
+
+SCORES = ("real", "real_spread", "real_decision", "real_set", "applicable")
+
+
+def scored(table: Table) -> Table:
+    """The candidates with the columns of a model that could not score the last of them."""
+    n = len(table)
+    last = np.arange(n) == n - 1
+    table["real"] = MaskedColumn(np.linspace(1, 0, n, dtype=np.float32), mask=last)
+    table["real_spread"] = MaskedColumn(np.full(n, 0.125, np.float32), mask=last)
+    table["real_decision"] = np.where(last, "", "real")
+    table["real_set"] = np.where(last, "", "bogus+real")
+    table["applicable"] = np.where(last, "a cutout has pixels that are not finite", "")
+    return table
+
+
+def test_scores_and_the_model_that_gave_them_come_back(tmp_path):
+    rng = np.random.default_rng(5)
+    table = scored(candidates(4, rng))
+    facts = {**FACTS, "model": "braai.sim1", "model_hash": "cd" * 32}
+    write_packets(tmp_path / "a.avro", table, triplets(4, rng, 5), facts, run="r")
+    back, _ = read_packets(tmp_path / "a.avro")
+    for name in SCORES:
+        mask = np.ma.getmaskarray(table[name])
+        np.testing.assert_array_equal(np.ma.getmaskarray(back[name]), mask)
+        assert back[name][~mask].tolist() == table[name][~mask].tolist()
+    assert set(back["model"]) == {"braai.sim1"}
+    assert set(back["model_hash"]) == {"cd" * 32}
+
+
+def test_without_a_model_scores_are_null(tmp_path):
+    rng = np.random.default_rng(6)
+    write_packets(tmp_path / "a.avro", candidates(2, rng), triplets(2, rng, 5), FACTS, run="r")
+    with (tmp_path / "a.avro").open("rb") as file:
+        for packet in fastavro.reader(file):
+            assert {packet["candidate"][name] for name in (*SCORES, "model", "model_hash")} == {None}
+
+
+def test_packets_of_the_version_before_scores_are_read_with_null_in_their_place(tmp_path):
+    rng = np.random.default_rng(7)
+    table, stamps = candidates(3, rng), triplets(3, rng, 5)
+    write_packets(tmp_path / "new.avro", table, stamps, FACTS, run="r")
+    old = copy.deepcopy(candidate_schema())
+    old["version"] = "1.0"
+    record = next(field for field in old["fields"] if field["name"] == "candidate")["type"]
+    record["fields"] = [one for one in record["fields"] if one["name"] not in (*SCORES, "model", "model_hash")]
+    assert record["fields"][-1]["name"] == "reference_sha256"
+    with (tmp_path / "new.avro").open("rb") as new, (tmp_path / "old.avro").open("wb") as file:
+        fastavro.writer(file, old, fastavro.reader(new, reader_schema=old))
+    back, planes = read_packets(tmp_path / "old.avro")
+    assert back["snr"].tolist() == table["snr"].tolist()
+    assert all(np.ma.getmaskarray(back[name]).all() for name in (*SCORES, "model", "model_hash"))
+    np.testing.assert_array_equal(planes["science"], stamps["science"])
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

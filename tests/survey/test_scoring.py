@@ -18,6 +18,7 @@ from astropy.table import Table
 from onnx import TensorProto, helper, numpy_helper
 
 from astrid.errors import BundleError, DataError, UsageError
+from astrid.images import read_packets
 from astrid.learn import registry
 from astrid.learn.bundle import Bundle, Card, Conformal, Decision, HeadCard, Range, Uncertainty, save_bundle
 from astrid.learn.task import Binary, Input, Regression, Task
@@ -183,7 +184,11 @@ def test_every_product_has_the_scores_and_the_name_of_the_model(scored_run, toy)
     assert (document["model"], document["model_hash"]) == ("braai.toy", toy.hash)
     assert document["provenance"]["configuration"]["model"] == f"braai.toy {toy.hash}"
     assert "score" in document["stage_seconds"]
-    assert (out / "alerts.avro").exists()
+    packets, _ = read_packets(out / "alerts.avro")
+    for name in SCORE_COLUMNS:
+        assert packets[name].tolist() == result.candidates[name].tolist()
+    assert set(packets["model"]) == {"braai.toy"}
+    assert set(packets["model_hash"]) == {toy.hash}
 
 
 def test_the_report_shows_probability_spread_decision_set_and_doubt(scored_run):

@@ -66,14 +66,15 @@ def write_packets(
     ----------
     path : str or Path
     candidates : `~astropy.table.Table`
-        As `difference` makes it; masked and not-finite values become null.
+        As `difference` makes it, with or without the scores of a model; masked and not-finite
+        values become null.
     triplets : mapping
         ``science``, ``reference`` and ``difference``, each (n, size, size) float32, in
         the order of `candidates`; ``id``, (n,) int; ``padded``, (n, 4) int, optional:
         pixels beyond the image on the left, right, bottom and top.
     facts : mapping
         What all candidates share, by the names of the schema: ``mjd``, ``filter``,
-        ``zero_point``, ``limiting_mag``, ``science_sha256``, and so on. What is absent is null.
+        ``zero_point``, ``limiting_mag``, ``science_sha256``, ``model``, and so on. What is absent is null.
     run : str
         Text that identifies the run, such as the hashes of its inputs and its
         configuration: it decides the packets' ``candid``.
@@ -104,7 +105,7 @@ def write_packets(
 
 
 def read_packets(path: str | Path) -> tuple[Table, dict[str, NDArray[Any]]]:
-    """Read packets of this schema back into a candidate table and triplets.
+    """Read packets of this schema, or of a version before it, back into a candidate table and triplets.
 
     Parameters
     ----------
@@ -113,7 +114,8 @@ def read_packets(path: str | Path) -> tuple[Table, dict[str, NDArray[Any]]]:
     Returns
     -------
     candidates : `~astropy.table.Table`
-        One row for each packet: ``candid`` and the fields of its ``candidate``; null is masked.
+        One row for each packet: ``candid`` and the fields of its ``candidate``; null is masked,
+        and so is a field that the packets are too old to have.
     triplets : dict
         ``science``, ``reference``, ``difference``: (n, size, size) float32; ``id``: (n,)
         int64; ``padded``: (n, 4) int16, 0 where the packet does not say.
@@ -147,8 +149,11 @@ def read_packets(path: str | Path) -> tuple[Table, dict[str, NDArray[Any]]]:
     table = Table()
     try:
         table["candid"] = np.array([packet["candid"] for packet in packets], np.int64)
-        for field, (kind, _, doc) in fields.items():
-            values = [packet["candidate"][field] for packet in packets]
+        for field, (kind, optional, doc) in fields.items():
+            values = [
+                packet["candidate"].get(field) if optional else packet["candidate"][field]
+                for packet in packets
+            ]
             null = [value is None for value in values]
             blank = _NUMPY[kind]().item()
             filled = [blank if value is None else value for value in values]

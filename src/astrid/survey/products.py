@@ -18,7 +18,6 @@ from astrid.files.record import plain, sha256
 from astrid.images.frame import Flag
 from astrid.images.writing import frame_header, write_fits
 from astrid.survey.provenance import Provenance
-from astrid.survey.scoring import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -83,10 +82,9 @@ def write_products(
     if avro:
         from astrid.images.packets import write_packets
 
-        measured = [name for name in result.candidates.colnames if name not in SCORE_COLUMNS]
         write_packets(
             directory / "alerts.avro",
-            result.candidates[measured],  # the schema has no fields for scores
+            result.candidates,
             result.triplets,
             _facts(result, provenance, summary),
             run=provenance.identity,
@@ -203,6 +201,8 @@ def _facts(
         "registration_rms_px": result.registration_rms_px,
         "science_name": science.name,
         "reference_name": result.reference.name,
+        "model": summary["model"],
+        "model_hash": summary["model_hash"],
         **{f"{role}_sha256": record["sha256"] for role, record in provenance.inputs.items()},
     }
 
