@@ -141,7 +141,9 @@ def test_packets_of_the_version_before_scores_are_read_with_null_in_their_place(
     old = copy.deepcopy(candidate_schema())
     old["version"] = "1.0"
     record = next(field for field in old["fields"] if field["name"] == "candidate")["type"]
-    record["fields"] = [one for one in record["fields"] if one["name"] not in (*SCORES, "model", "model_hash")]
+    record["fields"] = [
+        one for one in record["fields"] if one["name"] not in (*SCORES, "model", "model_hash")
+    ]
     assert record["fields"][-1]["name"] == "reference_sha256"
     with (tmp_path / "new.avro").open("rb") as new, (tmp_path / "old.avro").open("wb") as file:
         fastavro.writer(file, old, fastavro.reader(new, reader_schema=old))
