@@ -1,0 +1,134 @@
+"""Where packets come from: files, folders, tar archives and Parquet tables, one after another.
+
+What is not to be read is passed over in the file and not after; what packets mean is in `layouts`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tarfile
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from astrid.alerts.container import Packet, Skips, packets_in
+from astrid.alerts.schemas import SchemaBook
+from astrid.errors import PacketError
+
+__all__ = ["read_packets"]
+
+_PACKETS = (".avro", ".bin")
+_LARGEST = 1 << 28  # bytes of a packet file in an archive
+_ROWS = 64  # of a Parquet file at a time
+
+
+def read_packets(
+    path: str | Path, book: SchemaBook | None = None, skips: Skips | None = None
+) -> Iterator[Packet]:
+    """The packets of a file or folder, in the order of the names.
+
+    Parameters
+    ----------
+    path : str or Path
+        A packet (.avro, or .bin with Confluent's framing), a Parquet file of packets, a tar archive, or
+        a folder of these.
+    book : SchemaBook, optional
+        For packets that do not carry their schema.
+    skips : callable, optional
+        Says for the name of a schema which fields are not read.
+
+    Yields
+    ------
+    Packet
+        What cannot be read is a packet with a problem.
+
+    Raises
+    ------
+    PacketError
+        There is no such file, or it is of another kind.
+    """
+    path = Path(path)
+    book, skips = book or SchemaBook(), skips or _all
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and (file.suffix in (*_PACKETS, ".parquet") or _is_archive(file)):
+                yield from _file(file, str(file.relative_to(path)), book, skips)
+    elif not path.is_file():
+        raise PacketError(f"{path}: there is no such file; give Avro or Parquet files, folders or archives")
+    elif path.suffix in (*_PACKETS, ".parquet") or _is_archive(path):
+        yield from _file(path, path.name, book, skips)
+    else:
+        raise PacketError(f"{path}: expected .avro, .bin, .parquet, .tar.gz or a folder; give one of these")
+
+
+def _all(schema: str) -> frozenset[str]:
+    return frozenset()
+
+
+def _is_archive(path: Path) -> bool:
+    return ".tar" in path.suffixes or path.suffix == ".tgz"
+
+
+def _file(path: Path, name: str, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
+    if path.suffix == ".parquet":
+        yield from _rows(path, name, skips)
+    elif _is_archive(path):
+        yield from _members(path, book, skips)
+    elif path.stat().st_size < 1 << 20:
+        yield from packets_in(name, path.read_bytes(), book, skips)
+    else:  # one that is long is not held in memory
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield from packets_in(name, content, book, skips)
+
+
+def _members(path: Path, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if not member.isfile() or not member.name.endswith(_PACKETS):
+                    continue
+                if member.size > _LARGEST:
+                    raise PacketError(
+                        f"{path}: {member.name} has {member.size} bytes; take it out of the archive"
+                    )
+                stream = archive.extractfile(member)
+                if stream is not None:
+                    yield from packets_in(member.name, stream.read(), book, skips)
+                archive.members = []  # type: ignore[attr-defined]  # else the names of a long night pile up
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise PacketError(f"{path}: not a readable archive ({error}); copy it again") from error
+
+
+def _rows(path: Path, name: str, skips: Skips) -> Iterator[Packet]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path)
+        columns = [column for column in table.schema_arrow.names if column not in skips("")]
+        count = 0
+        for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
+            for row, record in enumerate(batch.to_pylist()):
+                label = name if table.metadata.num_rows == 1 else f"{name}:{count}"
+                yield Packet(label, "", record, "", _Row(batch, row), ".parquet")
+                count += 1
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise PacketError(f"{path}: not a readable Parquet file ({reason}); copy it again") from error
+
+
+class _Row:
+    """One row of a table as a file of its own."""
+
+    def __init__(self, batch: Any, row: int) -> None:
+        self._batch, self._row = batch, row
+
+    def __call__(self) -> bytes:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        stream = BytesIO()
+        pq.write_table(pa.Table.from_batches([self._batch.slice(self._row, 1)]), stream)
+        return stream.getvalue()
