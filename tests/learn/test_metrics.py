@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn import metrics as oracle
 
-from astrid.errors import DatasetError
+from astrid.errors import DatasetError, UsageError
 from astrid.learn import metrics
 
 
@@ -128,6 +128,14 @@ def test_resamples_without_a_class_are_left_out_and_one_group_has_no_interval():
     assert metrics.interval(metrics.auroc, alone, np.arange(100), groups=np.append(np.zeros(99), 1)) == (
         None, None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_no_resamples_are_refused_in_a_sentence(n):
+    labels, scores = items(6)
+    for function in (metrics.interval, metrics.resampled):
+        with pytest.raises(UsageError, match=f"^{n} resamples give no interval; ask for 200"):
+            function(metrics.auroc, labels, scores, groups=np.arange(200), n=n)
 
 
 def test_seed_decides_the_interval():

@@ -197,7 +197,7 @@ class _Progress:
     def __init__(
         self, tell: Callable[[int, int], None] | None, n: int, heads: int, columns: int, resamples: int
     ) -> None:
-        self._tell, self._n, self._resamples = tell, n, max(resamples, 1)
+        self._tell, self._n, self._resamples = tell, n, resamples
         self._done, self._total = 0.0, n * (1 + heads * (1 + columns))
 
     def predicted(self, n: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid.errors import DatasetError
+from astrid.errors import DatasetError, UsageError
 
 __all__ = [
     "Ranking", "aucpr", "auroc", "balanced_accuracy", "bias", "confusion", "f1", "false_alarm_rate",
@@ -263,10 +263,17 @@ def resampled(
     values : (n, m) float64 ndarray
         NaN where a resample had no such figure, as for want of a class.
 
+    Raises
+    ------
+    UsageError
+        No resamples.
+
     References
     ----------
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 8.
     """
+    if n < 1:
+        raise UsageError(f"{n} resamples give no interval; ask for 200, or 1 at the least")
     _, codes = np.unique(groups, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
@@ -282,7 +289,7 @@ def resampled(
             rows.append(np.atleast_1d(np.asarray(function(*(one[index] for one in arrays)), np.float64)))
         except DatasetError:
             rows.append(np.array([np.nan]))
-    width = max((len(row) for row in rows), default=1)
+    width = max(len(row) for row in rows)
     return np.stack([row if len(row) == width else np.full(width, np.nan) for row in rows])
 
 
@@ -311,7 +318,7 @@ def interval(
 def limits(values: NDArray[np.float64], groups: NDArray[Any]) -> tuple[float | None, float | None]:
     """95 % interval from what `resampled` found for one figure; see `interval`."""
     finite = values[np.isfinite(values)]
-    if 2 * len(finite) < max(len(values), 1) or (groups == groups[0]).all():
+    if 2 * len(finite) < len(values) or (groups == groups[0]).all():
         return None, None
     low, high = np.quantile(finite, (0.025, 0.975))
     return float(low), float(high)
