@@ -50,6 +50,13 @@ def toy_task() -> Iterator[Task]:
         )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def dense_task(toy_task: Task) -> Task:
+    """The toy's labels for a network with running statistics and dropout."""
+    facts = {"network": "astrid.networks.dense:Dense", "network_options": {"hidden": [16], "dropout": 0.3}}
+    return toy_task.model_copy(update=facts)
+
+
 def toy_images(rng: np.random.Generator, kinds: np.ndarray, flux: np.ndarray) -> np.ndarray:
     """(n, 9, 9, 2) float32: what each kind looks like in noise of 1 count."""
     n = len(kinds)

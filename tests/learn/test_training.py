@@ -20,7 +20,6 @@ from astrid.learn.dataset import Dataset
 from astrid.learn.metrics import aucpr
 from astrid.learn.settings import Optimizer, Schedule, Split, Training
 from astrid.learn.splits import Parts, make_parts
-from astrid.learn.task import Task
 from astrid.learn.training import load_run, train
 
 QUICK = Training(
@@ -37,13 +36,6 @@ FULL = {
 
 def quick(**changes) -> Training:
     return QUICK.model_copy(update=changes)
-
-
-@pytest.fixture(scope="module")
-def dense_task(toy_task) -> Task:
-    """The toy's labels for a network with running statistics and dropout."""
-    facts = {"network": "astrid.networks.dense:Dense", "network_options": {"hidden": [16], "dropout": 0.3}}
-    return toy_task.model_copy(update=facts)
 
 
 @pytest.fixture(scope="module")

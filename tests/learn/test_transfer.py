@@ -12,7 +12,7 @@ from astrid.errors import TrainingError, UsageError
 from astrid.learn.bundle import Bundle, Card, save_bundle
 from astrid.learn.checkpoint import load_checkpoint
 from astrid.learn.settings import Optimizer, Split, Training
-from astrid.learn.task import Multiclass, Task
+from astrid.learn.task import Multiclass
 from astrid.learn.training import train
 
 QUICK = Training(
@@ -23,13 +23,6 @@ QUICK = Training(
 
 def quick(**changes) -> Training:
     return QUICK.model_copy(update=changes)
-
-
-@pytest.fixture(scope="module")
-def dense_task(toy_task) -> Task:
-    """The toy's labels for a network with running statistics and dropout."""
-    facts = {"network": "astrid.networks.dense:Dense", "network_options": {"hidden": [16], "dropout": 0.3}}
-    return toy_task.model_copy(update=facts)
 
 
 @pytest.fixture(scope="module")

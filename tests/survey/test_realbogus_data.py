@@ -20,7 +20,8 @@ from astrid.images.simulation_config import SimulationConfig
 from astrid.learn.dataset import Dataset
 from astrid.learn.task import Binary
 from astrid.survey.bogus_kinds import bogus_kinds
-from astrid.survey.realbogus_data import TRIPLET, candidate_columns, simulate_realbogus, stacked
+from astrid.survey.realbogus_data import TRIPLET, candidate_columns, simulate_realbogus
+from astrid.survey.scoring import stacked
 
 SMALL = {"size": 256, "names": ["goto-like", "atlas-like"]}
 SEED = 2
@@ -168,5 +169,5 @@ def test_columns_have_none_where_nothing_is_known(flawed):
     assert all(len(values) == 3 for values in columns.values())
     floats = [value for values in columns.values() for value in values if isinstance(value, float)]
     assert np.isfinite(floats).all()
-    assert stacked(result, keep).shape == (3, 63, 63, 3)
+    assert stacked(result.triplets, TRIPLET.channels, keep).shape == (3, 63, 63, 3)
     assert Path(str(columns["method"][0])).name in ("zogy", "kernel")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from astrid.files.directory import product_directory
 from astrid.files.record import sha256
 from astrid.learn.settings import Training
 from astrid.learn.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     "Bundle", "Calibration", "Card", "Conformal", "DataRecord", "Decision", "HeadCard", "Measured", "Range",
@@ -340,6 +343,35 @@ class Bundle:
             return dict(load_file(path))
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{path}: cannot be read ({error}); export the bundle again") from error
+
+    def networks(self) -> list[nn.Module]:
+        """The network in torch with its weights, or the members of an ensemble, ready to predict.
+
+        Raises
+        ------
+        UsageError
+            The module of the network cannot be found.
+        BundleError
+            The weights do not fit it.
+        """
+        import torch
+
+        weights = {name: torch.from_numpy(np.array(one)) for name, one in self.weights.items()}
+        uncertainty = self.card.uncertainty
+        members = [f"{k}." for k in range(uncertainty.passes)] if uncertainty.method == "ensemble" else [""]
+        networks: list[nn.Module] = []
+        for prefix in members:
+            network = self.task.build_network()
+            own = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise BundleError(
+                    f"{self.path}: the weights do not fit {self.task.network} ({reason}); export it again"
+                ) from error
+            networks.append(network.eval())
+        return networks
 
 
 def save_bundle(

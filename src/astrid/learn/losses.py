@@ -174,13 +174,8 @@ def cost_weights(head: Binary | Multiclass) -> NDArray[np.float64]:
     return np.asarray(costs * len(costs) / costs.sum())
 
 
-class _YesNo(nn.Module):
-    """Cross-entropy or focal loss of one or several logits; targets (n,) or (n, k) in 0..1, NaN for none.
-
-    With soft labels the focal factor is the distance of probability and label (Li et al. 2020,
-    arXiv:2006.04388, eq. 2), which for labels of 0 and 1 is that of Lin et al. 2017,
-    arXiv:1708.02002, eq. 4.
-    """
+class _Weighted(nn.Module):
+    """A loss of classes, each with its weight."""
 
     weights: Tensor
 
@@ -188,6 +183,15 @@ class _YesNo(nn.Module):
         super().__init__()
         self.gamma, self.smoothing = gamma, smoothing
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+
+
+class _YesNo(_Weighted):
+    """Cross-entropy or focal loss of one or several logits; targets (n,) or (n, k) in 0..1, NaN for none.
+
+    With soft labels the focal factor is the distance of probability and label (Li et al. 2020,
+    arXiv:2006.04388, eq. 2), which for labels of 0 and 1 is that of Lin et al. 2017,
+    arXiv:1708.02002, eq. 4.
+    """
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         targets = targets.reshape(outputs.shape)
@@ -201,15 +205,8 @@ class _YesNo(nn.Module):
         return _mean(losses * torch.lerp(self.weights[0], self.weights[1], truth), known)
 
 
-class _Choice(nn.Module):
+class _Choice(_Weighted):
     """Cross-entropy or focal loss of (n, k) logits; (n,) targets, -1 for none (Lin et al. 2017, eq. 4)."""
-
-    weights: Tensor
-
-    def __init__(self, gamma: float, smoothing: float, weights: NDArray[np.float64]) -> None:
-        super().__init__()
-        self.gamma, self.smoothing = gamma, smoothing
-        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         known = targets >= 0

@@ -18,7 +18,7 @@ from astrid.learn.prediction import Predictor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Verification", "networks_of", "verify"]
+__all__ = ["Verification", "verify"]
 
 _ITEMS = 3
 
@@ -96,42 +96,12 @@ def verify(bundle: Bundle) -> Verification:
     return Verification(bundle.name, bundle.hash, tuple(sorted(bundle.card.files)), graphs, parity, note)
 
 
-def networks_of(bundle: Bundle) -> list[nn.Module]:
-    """The network of a bundle with its weights, or the members of an ensemble, ready to predict.
-
-    Raises
-    ------
-    UsageError
-        The module of the network cannot be found.
-    BundleError
-        The weights do not fit it.
-    """
-    import torch
-
-    weights = {name: torch.from_numpy(np.array(one)) for name, one in bundle.weights.items()}
-    uncertainty = bundle.card.uncertainty
-    members = [f"{k}." for k in range(uncertainty.passes)] if uncertainty.method == "ensemble" else [""]
-    networks: list[nn.Module] = []
-    for prefix in members:
-        network = bundle.task.build_network()
-        own = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BundleError(
-                f"{bundle.path}: the weights do not fit {bundle.task.network} ({reason}); export it again"
-            ) from error
-        networks.append(network.eval())
-    return networks
-
-
 def _parity(bundle: Bundle) -> float:
     """Largest difference of all graphs but the quantised one from the weights in torch."""
     from astrid.learn.graph import largest_difference
     from astrid.learn.uncertainty import Members, Passes
 
-    networks = networks_of(bundle)
+    networks = bundle.networks()
     uncertainty = bundle.card.uncertainty
     modules: dict[str, nn.Module] = {"model.onnx": Members(networks, bundle.task)}
     if uncertainty.method == "mc_dropout":

@@ -27,7 +27,8 @@ from astrid.images.reading import read_frame
 from astrid.images.sources import find_sources
 from astrid.learn.dataset import DatasetWriter
 from astrid.survey.real_sets import SETS, RealSet
-from astrid.survey.realbogus_data import TRIPLET, candidate_columns, stacked
+from astrid.survey.realbogus_data import TRIPLET, candidate_columns
+from astrid.survey.scoring import stacked
 
 __all__ = ["RealSummary", "real_triplets"]
 
@@ -301,7 +302,7 @@ class _Pair:
             "true_snr": [None] * n if snr is None else snr.tolist(),
             **candidate_columns(result, keep),
         }
-        return stacked(result, keep), rows, len(labels) - n
+        return stacked(result.triplets, TRIPLET.channels, keep), rows, len(labels) - n
 
     def _groups(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.str_]:
         """The block of the field that each position is in; "" near a border between two."""

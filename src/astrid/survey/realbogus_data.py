@@ -29,6 +29,7 @@ from astrid.files.record import plain
 from astrid.learn.dataset import DatasetWriter
 from astrid.learn.task import Input
 from astrid.survey.pairs import follow_parent
+from astrid.survey.scoring import stacked
 from astrid.survey.telescopes import draw_exposure, telescopes
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from astrid.images.differencing import DifferenceResult
     from astrid.images.simulation import SimulatedPair
 
-__all__ = ["TRIPLET", "RealBogusSummary", "candidate_columns", "simulate_realbogus", "stacked"]
+__all__ = ["TRIPLET", "RealBogusSummary", "candidate_columns", "simulate_realbogus"]
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +268,11 @@ def _work(plan: _Plan) -> str:
     }
     text = json.dumps({"rows": plain(rows), "counts": counts}, allow_nan=False)
     with atomic_path(plan.path) as temporary, temporary.open("wb") as file:
-        np.savez(file, triplet=stacked(result, keep), text=np.frombuffer(text.encode(), np.uint8))
+        np.savez(
+            file,
+            triplet=stacked(result.triplets, TRIPLET.channels, keep),
+            text=np.frombuffer(text.encode(), np.uint8),
+        )
     return ""
 
 
@@ -276,17 +281,6 @@ def _month(mjd: float) -> int:
     from astropy.time import Time
 
     return int(Time(mjd, format="mjd").ymdhms["month"])
-
-
-def stacked(result: DifferenceResult, keep: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The triplets of some candidates with their channels last, as `TRIPLET` has them.
-
-    Returns
-    -------
-    triplets : (n, 63, 63, 3) float32 ndarray, ADU
-    """
-    planes = [np.asarray(result.triplets[name], np.float32)[keep] for name in TRIPLET.channels]
-    return np.stack(planes, axis=-1)
 
 
 def candidate_columns(result: DifferenceResult, keep: NDArray[np.int64]) -> dict[str, list[Any]]:

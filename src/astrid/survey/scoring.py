@@ -202,6 +202,9 @@ def is_scored(candidates: Table | Row) -> bool:
     return "real" in candidates.colnames
 
 
-def stacked(triplets: Mapping[str, NDArray[Any]], channels: tuple[str, ...]) -> NDArray[np.float32]:
-    """Cutouts with their channels last, (n, size, size, k) float32, as networks take them."""
-    return np.stack([np.asarray(triplets[channel], np.float32) for channel in channels], axis=-1)
+def stacked(
+    triplets: Mapping[str, NDArray[Any]], channels: tuple[str, ...], rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Cutouts, all or some, with their channels last as networks take them: (n, size, size, k) float32."""
+    wanted = slice(None) if rows is None else rows
+    return np.stack([np.asarray(triplets[channel], np.float32)[wanted] for channel in channels], axis=-1)

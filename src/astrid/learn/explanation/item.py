@@ -52,6 +52,19 @@ class Parts:
             for name, ids in self.ids.items()
         }
 
+    def copies(self, wanted: int | None) -> int:
+        """How many copies with hidden parts a fit takes: 100 and ten for each part if not given.
+
+        Raises
+        ------
+        UsageError
+            Fewer copies than the fit has unknowns.
+        """
+        n = 100 + 10 * self.n if wanted is None else wanted
+        if n < self.n + 2:
+            raise UsageError(f"{n} samples are too few for {self.n} parts; give {self.n + 2} or more")
+        return n
+
 
 @dataclass(frozen=True, eq=False)
 class Item:

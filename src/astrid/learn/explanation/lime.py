@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid.errors import UsageError
 from astrid.learn.explanation.item import Item
 from astrid.learn.explanation.question import Score
 from astrid.learn.explanation.result import Attribution
@@ -48,9 +47,7 @@ def lime(score: Score, item: Item, *, seed: int, samples: int | None, window: in
     Ribeiro et al. 2016, arXiv:1602.04938, section 3.3 and algorithm 1.
     """
     parts = item.parts("windows", window)
-    n = 100 + 10 * parts.n if samples is None else samples
-    if n < parts.n + 2:
-        raise UsageError(f"{n} samples are too few for {parts.n} parts; give {parts.n + 2} or more")
+    n = parts.copies(samples)
     hidden, replaced_by = item.replacement
     keep = np.random.default_rng(seed).random((n, parts.n)) < 0.5
     keep[0] = True

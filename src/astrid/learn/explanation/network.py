@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid.errors import BundleError, DependencyError
+from astrid.errors import DependencyError
 from astrid.learn.bundle import Bundle
 from astrid.learn.explanation.item import Item
 from astrid.learn.explanation.question import Arrays, Question
@@ -89,28 +89,12 @@ def rebuilt(bundle: Bundle, question: Question) -> Rebuilt:
         The weights do not fit the network.
     """
     require_captum()
-    import torch
-
-    weights = {name: torch.from_numpy(np.array(one)) for name, one in bundle.weights.items()}
-    uncertainty = bundle.card.uncertainty
-    members = [""]
-    if uncertainty.method == "ensemble":
-        members = [f"{k}." for k in range(uncertainty.passes)]
-    networks = []
-    for prefix in members:
-        network = bundle.task.build_network()
-        own = {name.removeprefix(prefix): one for name, one in weights.items() if name.startswith(prefix)}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BundleError(
-                f"{bundle.path}: the weights do not fit {bundle.task.network} ({reason}); export it again"
-            ) from error
+    networks = bundle.networks()
+    for network in networks:
         for layer in network.modules():
             if not any(layer.children()) and next(layer.parameters(recurse=False), None) is None:
                 layer.register_forward_pre_hook(_own_tensor)
-        networks.append(network.eval().requires_grad_(requires_grad=True))
+        network.requires_grad_(requires_grad=True)
     return Rebuilt(networks, question)
 
 

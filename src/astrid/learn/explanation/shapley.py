@@ -129,11 +129,8 @@ def kernel_shap(
     from captum.attr import KernelShap
 
     parts = item.parts("windows", window)
-    n = 100 + 10 * parts.n if samples is None else samples
     if parts.n < 2:
         raise UsageError("kernel_shap needs two parts or more, and the item has one; use occlusion")
-    if n < parts.n + 2:
-        raise UsageError(f"{n} samples are too few for {parts.n} parts; give {parts.n + 2} or more")
     hidden, replaced_by = item.replacement
     names = tuple(item.inputs)
 
@@ -151,7 +148,7 @@ def kernel_shap(
             tuple(torch.from_numpy(item.inputs[name][None]) for name in names),
             baselines=tuple(torch.from_numpy(hidden[name][None].copy()) for name in names),
             feature_mask=masks,
-            n_samples=n,
+            n_samples=parts.copies(samples),
             perturbations_per_eval=score.batch,
             return_input_shape=False,
         )
