@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
+from astrid.alerts import Alert, missing_pixels, raw_triplet, read_alerts
 from astrid.errors import BundleError, UsageError
 from astrid.files.record import sha256
 from astrid.learn.bundle import Bundle
 from astrid.learn.keras import import_keras, read_keras
 from astrid.learn.prediction import Predictor
-from astrid.survey.alert_stamps import missing_pixels, raw_stamps, read_alerts
 from astrid.zoo.braai import BRAAI
 
 LAYERS = {
@@ -52,9 +52,9 @@ def imported(path: Path, out: Path, **options: str) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def alerts(real_data: Path) -> dict[str, dict]:
-    """The real packets by file name."""
-    return dict(read_alerts(real_data / "alerts" / "ztf_alerts_dev.tar.gz"))
+def alerts(real_data: Path) -> list[Alert]:
+    """The real packets."""
+    return list(read_alerts([real_data / "alerts" / "ztf_alerts_dev.tar.gz"]))
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +69,19 @@ def d6_m7(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Predicto
     )  # fmt: skip
 
 
-def score(predictor: Predictor, records: list[dict]) -> np.ndarray:
-    stamps = np.stack([raw_stamps(record) for record in records])
+def score(predictor: Predictor, alerts: list[Alert]) -> np.ndarray:
+    stamps = np.stack([raw_triplet(alert) for alert in alerts])
     return predictor.probabilities({"triplet": stamps})["real"][:, 0]
 
 
 @pytest.mark.real_data
-def test_the_production_score_of_real_packets_is_reproduced(
-    alerts: dict[str, dict], d6_m7: Predictor
-) -> None:
+def test_the_production_score_of_real_packets_is_reproduced(alerts: list[Alert], d6_m7: Predictor) -> None:
     judged = [
-        record for record in alerts.values()
-        if record["candidate"].get("drbversion") == "d6_m7" and record["candid"] not in NAN_HEAVY
+        alert for alert in alerts
+        if alert.extras["candidate"].get("drbversion") == "d6_m7" and int(alert.alert_id) not in NAN_HEAVY
     ]  # fmt: skip
     assert len(judged) == 23
-    production = np.array([record["candidate"]["drb"] for record in judged])
+    production = np.array([record.extras["candidate"]["drb"] for record in judged])
     assert production.min() < 0.01
     assert production.max() > 0.99
     np.testing.assert_allclose(score(d6_m7, judged), production, atol=1e-6, rtol=0)
@@ -94,9 +92,9 @@ def test_the_production_score_of_real_packets_is_reproduced(
 def test_the_production_score_of_packets_of_a_broker_is_reproduced(
     real_data: Path, d6_m7: Predictor, file: str
 ) -> None:
-    records = [record for _, record in read_alerts(real_data / "alerts" / file)]
-    production = np.array([record["candidate"]["drb"] for record in records])
-    assert {record["candidate"]["drbversion"] for record in records} == {"d6_m7"}
+    records = list(read_alerts([real_data / "alerts" / file]))
+    production = np.array([record.extras["candidate"]["drb"] for record in records])
+    assert {record.extras["candidate"]["drbversion"] for record in records} == {"d6_m7"}
     assert max(max(missing_pixels(record).values()) for record in records) > 1000  # and these too
     np.testing.assert_allclose(score(d6_m7, records), production, atol=1e-6, rtol=0)
 
@@ -110,13 +108,13 @@ def test_the_production_score_of_packets_of_a_broker_is_reproduced(
     ],
 )
 def test_the_published_networks_give_the_expected_table(
-    real_data: Path, tmp_path: Path, alerts: dict[str, dict], file: str, normalization: str, column: str
+    real_data: Path, tmp_path: Path, alerts: list[Alert], file: str, normalization: str, column: str
 ) -> None:
     folder = real_data / "images" / "braai"
     bundle = imported(folder / file, tmp_path / "b", normalization=normalization)
     with (folder / "expected_scores_on_alerts_dev.csv").open() as table:
         expected = {Path(row["packet"]).name: float(row[column]) for row in csv.DictReader(table)}
-    by_name = {Path(name).name: record for name, record in alerts.items()}
+    by_name = {f"{alert.alert_id}.avro": alert for alert in alerts}
     assert len(expected) == 49
     found = score(Predictor(bundle), [by_name[name] for name in expected])
     # the table has six decimals
@@ -124,19 +122,19 @@ def test_the_published_networks_give_the_expected_table(
 
 
 @pytest.mark.real_data
-def test_the_wrong_normalization_is_far_off(real_data: Path, tmp_path: Path, alerts: dict[str, dict]) -> None:
+def test_the_wrong_normalization_is_far_off(real_data: Path, tmp_path: Path, alerts: list[Alert]) -> None:
     file = real_data / "images" / "braai" / "d6_m7.weights.h5"
     bundle = imported(file, tmp_path / "b", normalization="cutout_l2")
-    judged = [record for record in alerts.values() if record["candidate"].get("drbversion") == "d6_m7"]
-    production = np.array([record["candidate"]["drb"] for record in judged])
+    judged = [record for record in alerts if record.extras["candidate"].get("drbversion") == "d6_m7"]
+    production = np.array([record.extras["candidate"]["drb"] for record in judged])
     assert np.abs(score(Predictor(bundle), judged) - production).max() > 0.1
 
 
 @pytest.mark.real_data
 def test_missing_rows_of_zeros_count_as_production_pads_them(
-    real_data: Path, tmp_path: Path, alerts: dict[str, dict], d6_m7: Predictor
+    real_data: Path, tmp_path: Path, alerts: list[Alert], d6_m7: Predictor
 ) -> None:
-    clipped = np.stack([raw_stamps(record) for record in alerts.values()])
+    clipped = np.stack([raw_triplet(alert) for alert in alerts])
     clipped[:, 51:] = clipped[:, :, 60:] = 0
     inside = clipped[:, :51, :60]
     divided = inside / np.linalg.norm(inside, axis=2, keepdims=True)

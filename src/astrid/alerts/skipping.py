@@ -86,6 +86,7 @@ def skip(steps: Sequence[Step], content: bytes, place: int) -> int:
     PacketError
         The bytes are no such value.
     """
+    size = len(content)
     for kind, what in steps:
         if kind == "pattern":
             found = what(content, place)
@@ -93,9 +94,13 @@ def skip(steps: Sequence[Step], content: bytes, place: int) -> int:
                 raise PacketError(f"the record is broken at byte {place}")
             place = found.end()
         elif kind == "text":
-            length, place = varint(content, place)
-            place += length
-            if length < 0 or place > len(content):
+            length = content[place] if place < size else 0x80
+            if length < 0x80 and not length & 1:  # short, as nearly all are
+                place += 1 + (length >> 1)
+            else:
+                length, place = varint(content, place)
+                place += length
+            if length < 0 or place > size:
                 raise PacketError(f"the record is broken at byte {place}")
         elif kind == "blocks":
             place = _skip_blocks(what, content, place)
@@ -103,7 +108,8 @@ def skip(steps: Sequence[Step], content: bytes, place: int) -> int:
             branch, place = varint(content, place)
             if not 0 <= branch < len(what):
                 raise PacketError(f"the record is broken at byte {place}")
-            place = skip(what[branch], content, place)
+            if what[branch]:
+                place = skip(what[branch], content, place)
     return place
 
 

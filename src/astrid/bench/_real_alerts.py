@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from astrid.alerts import raw_triplet, read_alerts
 from astrid.bench.frame import Row
 from astrid.errors import AstridError
 from astrid.learn import metrics
@@ -21,7 +22,6 @@ from astrid.learn.bundle import Bundle
 from astrid.learn.dataset import Dataset
 from astrid.learn.prediction import Predictor
 from astrid.learn.splits import make_parts
-from astrid.survey.alert_stamps import raw_stamps, read_alerts
 from astrid.survey.alert_triplets import alert_triplets
 from astrid.survey.real_triplets import real_triplets
 
@@ -182,12 +182,9 @@ def _published(
 def _stamps(files: Sequence[Path]) -> dict[int, NDArray[np.float32]]:
     """Stamps as production sees them, by candid."""
     stamps: dict[int, NDArray[np.float32]] = {}
-    for path in files:
-        for _, record in read_alerts(path):
-            if isinstance(record, AstridError):
-                continue
-            try:
-                stamps.setdefault(int(record["candid"]), raw_stamps(record))
-            except AstridError:
-                continue
+    for alert in read_alerts(files, history=False):
+        try:
+            stamps.setdefault(int(alert.alert_id), raw_triplet(alert))
+        except AstridError:
+            continue
     return stamps

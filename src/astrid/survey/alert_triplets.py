@@ -1,6 +1,6 @@
 """Alert packets of surveys as triplets, and labels only where somebody gave one.
 
-Files and stamps are read in `alert_stamps`; triplets of AstrID's own differences come from
+Packets are decoded in `astrid.alerts`; triplets of AstrID's own differences come from
 `realbogus_data` and `real_triplets`.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid.alerts import Alert, centred_triplet, decode, missing_pixels, read_packets
 from astrid.errors import PacketError
 from astrid.learn.dataset import DatasetWriter
-from astrid.survey.alert_stamps import centred_stamps, is_positive, missing_pixels, read_alerts
 from astrid.survey.realbogus_data import TRIPLET, number
 
 __all__ = ["AlertSummary", "alert_triplets"]
@@ -86,7 +86,7 @@ def alert_triplets(
     Parameters
     ----------
     files : sequence of str or Path
-        See `read_alerts`.
+        See `astrid.alerts.read_packets`.
     out : str or Path
         Directory of the data set ``alerts``.
     on_progress : callable, optional
@@ -109,19 +109,18 @@ def alert_triplets(
     seen: dict[int, str] = {}
     found = 0
     for done, path in enumerate(files):
-        for name, record in read_alerts(path):
+        for packet in read_packets(path):
             found += 1
             try:
-                if isinstance(record, PacketError):
-                    raise record
-                row, triplet = _row(record), centred_stamps(record)
+                alert = decode(packet, history=False)
+                row, triplet = _row(alert), centred_triplet(alert)
                 if row["candid"] in seen:
                     raise PacketError(f"the same candid as {seen[row['candid']]}")
             except PacketError as error:
-                set_aside[name] = str(error)
+                set_aside[packet.name] = str(error)
                 continue
-            seen[row["candid"]] = name
-            rows.append({"id": str(row["candid"]), "file": name, **row, **_missing(record)})
+            seen[row["candid"]] = packet.name
+            rows.append({"id": str(row["candid"]), "file": packet.name, **row, **_missing(alert)})
             stamps.append(triplet)
         if on_progress is not None:
             on_progress(done + 1, len(files))
@@ -157,8 +156,9 @@ def alert_triplets(
     )
 
 
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+def _row(alert: Alert) -> dict[str, Any]:
     """The columns of a packet; what it does not know is None."""
+    record, positive = alert.extras, alert.detection.positive is True
     candidate = record.get("candidate")
     if not isinstance(candidate, Mapping):
         raise PacketError("it has no candidate record; expected a packet laid out as ZTF's")
@@ -180,8 +180,8 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
         "label_source": source,
         "jd": jd,
         "mjd": None if jd is None else jd - 2400000.5,
-        "isdiffpos": "t" if is_positive(record) else "f",
-        "snr": snr if snr is None or is_positive(record) else -snr,
+        "isdiffpos": "t" if positive else "f",
+        "snr": snr if snr is None or positive else -snr,
         **{name: _known(candidate, name) for name in _NUMBERS},
         **{name: candidate.get(name) for name in _TEXTS},
         "cdsxmatch": record.get("cdsxmatch"),
@@ -209,5 +209,6 @@ def _label(record: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[str
     return ("bogus", "machine score") if score is not None and score < _BOGUS_BELOW else (None, None)
 
 
-def _missing(record: Mapping[str, Any]) -> dict[str, int]:
-    return {f"n_missing_{stamp}": count for stamp, count in missing_pixels(record).items()}
+def _missing(alert: Alert) -> dict[str, int]:
+    names = {"reference": "template"}  # as the survey calls it
+    return {f"n_missing_{names.get(name, name)}": count for name, count in missing_pixels(alert).items()}
