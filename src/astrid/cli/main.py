@@ -28,6 +28,7 @@ NOUNS = {
     "images": ("astrid.cli.images", "Images: subtract, explain, calibrate, measure, inject, simulate."),
     "models": ("astrid.cli.models", "Models: train, measure, calibrate, explain, use."),
     "data": ("astrid.cli.data", "Data sets: simulated surveys, survey alerts, real images."),
+    "alerts": ("astrid.cli.alerts", "Alerts of surveys: inspect, export, score, retry."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),
 }
 """Noun -> the module whose ``app`` holds its verbs, and one line of help."""
