@@ -8,6 +8,7 @@ published as its example; without their folder it is left as it is.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from astrid.images import SimulationConfig, difference, forced_photometry, read_frame, simulate_pair
+from astrid.learn.dataset import Dataset
+from astrid.learn.prediction import Predictor
+from astrid.learn.registry import live
+from astrid.learn.robustness import robustness
+from astrid.survey.realbogus_data import simulate_realbogus
 
 STATIC = Path(__file__).resolve().parent / "_static"
 INK = "#1f2430"
@@ -102,8 +108,26 @@ def _frameless(axes: Any) -> None:
         side.set_color("#c8ccd4")
 
 
+def flips(path: Path) -> None:
+    """The live real/bogus model on telescopes that it never saw, each candidate in eight orientations."""
+    bundle = live("braai")
+    left_out = bundle.card.training.split.test_values
+    with tempfile.TemporaryDirectory() as folder:
+        simulate_realbogus(Path(folder) / "set", 24, seed=900_000, names=left_out)
+        dataset = Dataset.open(Path(folder) / "set")
+        found = robustness(
+            Predictor(bundle),
+            dataset,
+            columns=("mag", "edge_distance"),
+            on="telescopes left out",
+            domain="out",
+        )
+        found.plot().savefig(path, dpi=110)
+
+
 if __name__ == "__main__":
     STATIC.mkdir(exist_ok=True)
     field(STATIC / "demo.png")
+    flips(STATIC / "robustness.png")
     if len(sys.argv) > 1:
         caustic_exit(STATIC / "caustic_exit.png", Path(sys.argv[1]))

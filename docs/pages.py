@@ -26,7 +26,6 @@ INCLUDED = (
 )  # fmt: skip
 """Generated pages that are parts of pages written by hand."""
 
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _ROOMS = (
     "astrid.images",
     "astrid.learn",
@@ -174,12 +173,37 @@ def readme_figures() -> str:
     return "\n".join([*lines, ""])
 
 
+def readme_models() -> str:
+    """What the README shows of the bundles: how many are missed and how many are taken in vain."""
+    from astrid.learn.registry import find_bundle, list_bundles
+
+    lines = [
+        "| bundle | on | data | AUCPR | missed at 0.5 | false alarms at 0.5 | n |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for entry in list_bundles():
+        if not entry.shipped:
+            continue
+        found = {(one.on, one.name): one for one in find_bundle(entry.path).card.metrics}
+        for on in dict.fromkeys(on for on, _ in found):
+            figures = [found[on, name] for name in ("AUCPR", "FNR at 0.5", "FPR at 0.5")]
+            domain = "" if figures[0].domain == "in" else ", of another kind than trained on"
+            values = " | ".join(f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in figures)
+            lines.append(
+                f"| `{entry.name}` | {_cell(on)} | {figures[0].kind}{domain} | {values} | {figures[0].n:,} |"
+            )
+    return "\n".join([*lines, ""])
+
+
 def write_readme() -> None:
-    """Put `readme_figures` between the two marks of the README."""
+    """Put `readme_figures` and `readme_models` between their marks in the README."""
     readme = REPOSITORY / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    readme.write_text(f"{before}{_BEGIN}\n{readme_figures()}{_END}{after}", encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    for mark, content in (("figures", readme_figures()), ("models", readme_models())):
+        begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{content}{end}{rest.partition(end)[2]}"
+    readme.write_text(text, encoding="utf-8")
 
 
 def _value(row: dict[str, Any]) -> str:

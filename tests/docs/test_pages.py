@@ -34,6 +34,7 @@ def test_every_command_is_in_the_reference(pages):
 def test_the_figures_of_the_readme_are_those_of_the_last_run(pages, repository: Path):
     readme = (repository / "README.md").read_text(encoding="utf-8")
     assert pages.readme_figures() in readme, "run: python docs/pages.py"
+    assert pages.readme_models() in readme, "run: python docs/pages.py"
 
 
 def test_a_missed_goal_is_shown_as_missed(pages, tmp_path: Path, monkeypatch):
