@@ -176,6 +176,8 @@ def export(
         int, typer.Option(help="Passes with dropout for the spread; not for an ensemble.", min=0)
     ] = 20,
     calibration: Calibrating = "temperature",
+    alpha: options.Alpha = None,
+    prevalence: options.Prevalence = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also a quantised model.")] = False,
     licence: Annotated[str, typer.Option(help="Of the bundle.")] = "MIT",
     limits: Annotated[str, typer.Option(help="Where the model must not be used.")] = "",
@@ -184,8 +186,8 @@ def export(
 ) -> None:
     """Make a bundle of one training, or an ensemble of several; needs the extra train.
 
-    Calibration, conformal sets and thresholds are found on the validation part. Without --out the
-    bundle is one of your own, which are found by name.
+    Calibration, conformal sets and thresholds (of least cost at --prevalence) are found on the
+    validation part. Without --out the bundle is one of your own, which are found by name.
 
     Example: `astrid models export run1 run2 run3 --data realbogus --name braai.mine`
     """
@@ -195,15 +197,18 @@ def export(
 
     options.own_modules()
     target = options.new_bundle_path(name, out)
+    loaded = [load_run(run) for run in runs]
     with stages(json) as on_stage:
         on_stage("exporting and calibrating")
         bundle = export_run(
-            [load_run(run) for run in runs],
+            loaded,
             Dataset.open(data),
             target,
             name,
             mc_dropout=mc_dropout,
             calibration=calibration,
+            alpha=options.rates(alpha or [], loaded[0].task),
+            prevalence=prevalence,
             int8=int8,
             licence=licence,
             limits=limits,
@@ -219,13 +224,15 @@ def calibrate(
     out: options.NewPlace = None,
     method: Calibrating = "temperature",
     part: options.Part = "auto",
+    alpha: options.Alpha = None,
+    prevalence: options.Prevalence = None,
     json: options.Json = False,
 ) -> None:
     """Calibrate a bundle anew, for another season, camera or survey; torch is not needed.
 
-    Calibration, conformal sets and thresholds are found on the data; the bundle that results names
-    the other one as its parent. By default all rows are taken, or the validation part of the data
-    that it was trained on.
+    Calibration, conformal sets and thresholds (of least cost at --prevalence) are found on the data;
+    the bundle that results names the other one as its parent. By default all rows are taken, or the
+    validation part of the data that it was trained on.
 
     Example: `astrid models calibrate braai.sim1 --data labelled_night --name braai.night`
     """
@@ -245,6 +252,8 @@ def calibrate(
             rows=rows,
             part=words,
             calibration=method,
+            alpha=options.rates(alpha or [], found.task),
+            prevalence=prevalence,
             command=command_line("models calibrate"),
         )
     emit(json, tables.bundle_facts(made), lambda: tables.made_view(made))
