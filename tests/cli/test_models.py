@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from astrid.learn import Bundle, DatasetWriter, Input
+from astrid.cli import model_options as options
+from astrid.errors import UsageError
+from astrid.learn import Binary, Bundle, DatasetWriter, Input, Multiclass, Regression, Task
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,11 @@ def test_a_bundle_is_calibrated_anew_on_other_data(home, bundle, tmp_path, model
         writer.append({"image": pixels}, rows)
     made = said(
         "calibrate", "spots.a", "--data", tmp_path / "night", "--name", "spots.night", "--method",
-        "isotonic", "--out", tmp_path / "b",
+        "isotonic", "--alpha", "yes=0.2", "--alpha", "spot.no=0.1", "--prevalence", "0.01",
+        "--out", tmp_path / "b",
     )  # fmt: skip
+    assert made["heads"]["spot"]["conformal"]["alpha"] == {"no": 0.1, "yes": 0.2}
+    assert "prevalence 0.01" in made["heads"]["spot"]["decision"]["rule"]
     assert made["heads"]["spot"]["calibration"]["method"] == "isotonic"
     assert "night, 200 items" in made["heads"]["spot"]["calibration"]["fitted_on"]
     refused = models("evaluate", "spots.a", "--data", tmp_path / "night", "--part", "test")
@@ -159,6 +164,16 @@ def test_a_damaged_bundle_is_listed_with_its_reason(home, bundle, models):
         shutil.rmtree(copy)
 
 
+def test_a_rate_names_its_head_where_several_have_sets():
+    classes = Multiclass(labels=("a", "b", "c"))
+    heads = {"kind": classes, "real": Binary(labels=("no", "yes")), "z": Regression(names=("z",))}
+    task = Task(name="two", inputs={"x": Input(shape=(3,))}, heads=heads, network="nowhere:Nothing")
+    found = options.rates(["kind.a=0.1", "kind.c=0.2", "real.yes=0.01"], task)
+    assert found == {"kind": {"a": 0.1, "c": 0.2}, "real": {"yes": 0.01}}
+    with pytest.raises(UsageError, match=r"names no head; write head\.label=0\.05, with one of: kind, real$"):
+        options.rates(["yes=0.1"], task)
+
+
 WRONG = {
     "there is no bundle": (["card", "spots.none"], 2),
     "there is no system": (["train", "nothing", "--data", "data"], 2),
@@ -176,6 +191,11 @@ WRONG = {
     "has no quantised model": (["predict", "spots.a", "--data", "data", "--int8"], 1),
     "there is no method": (["explain", "spots.a", "--data", "data", "--row", "0", "--method", "tarot"], 2),
     "there is no column": (["evaluate", "spots.a", "--data", "data", "--slice", "moon"], 1),
+    "gives no rate": (["calibrate", "spots.a", "--data", "data", "--name", "spots.x", "--alpha", "yes"], 2),
+    "the labels of spot are no, yes": (
+        ["calibrate", "spots.a", "--data", "data", "--name", "spots.x", "--alpha", "maybe=0.1"],
+        2,
+    ),
     "choose one of auto": (["evaluate", "spots.a", "--data", "data", "--part", "best"], 2),
 }
 

@@ -76,7 +76,15 @@ def bundle(make_run: MakeRun, toy_dataset: Dataset, tmp_path_factory: pytest.Tem
 def ensemble(make_run: MakeRun, toy_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundles") / "toy.three"
     runs = [make_run(shift=shift) for shift in (0.0, 1.0, 2.0)]
-    return export_run(runs, toy_dataset, out, "toy.three", calibration="none")
+    return export_run(
+        runs,
+        toy_dataset,
+        out,
+        "toy.three",
+        calibration="none",
+        alpha={"real": {"real": 0.1}},
+        prevalence=0.01,
+    )
 
 
 def test_the_bundle_gives_what_the_network_gives(
@@ -109,6 +117,21 @@ def test_calibration_and_threshold_are_those_of_the_validation_part(
     assert card.calibration.fitted_on == f"validation part of toy, {len(rows)} items"
     assert card.conformal.n == {"bogus": int((labels == 0).sum()), "real": int((labels == 1).sum())}
     assert card.conformal.alpha["real"] < card.conformal.alpha["bogus"]
+
+
+def test_rates_and_prevalence_that_were_given_are_in_the_card(ensemble: Bundle) -> None:
+    card = ensemble.card.heads["real"]
+    assert card.conformal.alpha == {"bogus": 0.05, "real": 0.1}
+    assert card.decision.rule == "least expected cost, miss 20, false alarm 1, prevalence 0.01"
+
+
+def test_a_prevalence_needs_a_head_of_yes_or_no(
+    make_run: MakeRun, task: Task, toy_dataset: Dataset, tmp_path: Path
+) -> None:
+    heads = {"real": Multiclass(labels=("bogus", "real"))}
+    run = make_run(task=task.model_copy(update={"heads": heads}))
+    with pytest.raises(UsageError, match="toy has no head of yes or no"):
+        export_run([run], toy_dataset, tmp_path / "b", "toy.b", prevalence=0.1)
 
 
 def test_the_card_tells_how_the_model_was_made(bundle: Bundle, toy_dataset: Dataset, parts: Parts) -> None:

@@ -39,6 +39,36 @@ def test_without_calibration_probabilities_are_those_of_the_network(toy_bundle, 
     assert made.card.heads["real"].conformal is not None
 
 
+def test_rates_and_prevalence_that_are_given_take_the_place_of_those_that_follow(
+    toy_bundle, toy_dataset, tmp_path
+):
+    usual = recalibrate(toy_bundle, toy_dataset, tmp_path / "a", "toy.a").card.heads["real"]
+    rare = recalibrate(
+        toy_bundle, toy_dataset, tmp_path / "b", "toy.b", alpha={"real": {"bogus": 0.2}}, prevalence=1e-3
+    ).card.heads["real"]
+    assert usual.conformal.alpha == {"bogus": 0.05, "real": 0.01}
+    assert rare.conformal.alpha == {"bogus": 0.2, "real": 0.01}
+    assert rare.conformal.quantile["bogus"] < usual.conformal.quantile["bogus"]
+    assert rare.decision.threshold > usual.decision.threshold
+    assert rare.decision.rule.endswith(", prevalence 0.001")
+    assert "prevalence" not in usual.decision.rule
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"alpha": {"rael": {"real": 0.1}}}, "toy has no head 'rael' with sets of labels; those with: real"),
+        ({"alpha": {"real": {"star": 0.1}}}, "a rate is given for 'star', but the labels of real are bogus"),
+        ({"alpha": {"real": {"real": 1.5}}}, "the rate of absence of 'real' is 1.5"),
+        ({"prevalence": 2.0}, "the prevalence is 2.0; give a share between 0 and 1"),
+    ],
+)
+def test_a_rate_or_prevalence_that_cannot_be_is_refused(given, sentence, toy_bundle, toy_dataset, tmp_path):
+    with pytest.raises(UsageError, match=sentence):
+        recalibrate(toy_bundle, toy_dataset, tmp_path / "x", "toy.x", **given)
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_name_of_another_system_or_data_of_another_shape_are_refused(toy_bundle, toy_dataset, tmp_path):
     with pytest.raises(UsageError, match="does not fit task toy"):
         recalibrate(toy_bundle, toy_dataset, tmp_path / "x", "braai.new")

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
     from astrid.learn.task import Task
 
 __all__ = [
-    "BundleName", "Data", "Json", "NewName", "NewPlace", "Part", "Seed", "TaskName", "Threads", "found_task",
-    "item_and_background", "new_bundle_path", "own_modules", "part_rows", "source",
-    "with_network_options",
+    "Alpha", "BundleName", "Data", "Json", "NewName", "NewPlace", "Part", "Prevalence", "Seed", "TaskName",
+    "Threads", "found_task", "item_and_background", "new_bundle_path", "own_modules", "part_rows", "rates",
+    "source", "with_network_options",
 ]  # fmt: skip
 
+Alpha = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="How often a label may be absent from the sets of its own items, such as real=0.01; "
+        "HEAD.LABEL=RATE where several heads have sets; from the task's costs if not given; may be repeated.",
+        metavar="LABEL=RATE",
+    ),
+]
 BundleName = Annotated[
     str,
     typer.Argument(help="A bundle's name, system.tag, or its path.", metavar="BUNDLE", show_default=False),
@@ -47,6 +55,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0)]
 Threads = Annotated[
     int, typer.Option(help="Of ONNX Runtime; more processes scale better than more threads.", min=1)
+]
+Prevalence = Annotated[
+    float | None,
+    typer.Option(help="Share of positive items in a night, if not that of the data.", metavar="SHARE"),
 ]
 Part = Annotated[
     str,
@@ -103,6 +115,35 @@ def new_bundle_path(name: str, out: Path | None) -> Path:
     if any(entry.name == name for entry in list_bundles()):
         raise UsageError(f"there is a bundle {name} already; give another --name, or a directory with --out")
     return user_directory() / name
+
+
+def rates(given: Sequence[str], task: Task) -> dict[str, dict[str, float]]:
+    """Rates of absence by head and label, from LABEL=RATE or HEAD.LABEL=RATE.
+
+    Raises
+    ------
+    UsageError
+        A text that is neither, or one that leaves open which head it is for.
+    """
+    from astrid.learn.task import Binary, Multiclass
+
+    heads = [name for name, one in task.heads.items() if isinstance(one, (Binary, Multiclass))]
+    found: dict[str, dict[str, float]] = {}
+    for text in given:
+        key, _, value = text.rpartition("=")
+        head, _, label = key.partition(".")
+        if head not in heads or not label:
+            if len(heads) != 1:
+                known = ", ".join(heads) or "none"
+                raise UsageError(
+                    f"--alpha {text!r} names no head; write head.label=0.05, with one of: {known}"
+                )
+            head, label = heads[0], key
+        try:
+            found.setdefault(head, {})[label] = float(value)
+        except ValueError as error:
+            raise UsageError(f"--alpha {text!r} gives no rate; write it as label=0.05") from error
+    return found
 
 
 def source(data: Path, bundle: Bundle) -> Dataset | Mapping[str, NDArray[Any]]:

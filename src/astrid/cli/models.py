@@ -93,10 +93,7 @@ def evaluate(
     night_rate: Annotated[
         float | None, typer.Option(help="Items in one night, for the price of each threshold.", metavar="N")
     ] = None,
-    prevalence: Annotated[
-        float | None,
-        typer.Option(help="Share of positive items in a night, if not that of the data.", metavar="SHARE"),
-    ] = None,
+    prevalence: options.Prevalence = None,
     domain: Annotated[
         Literal["auto", "in", "out"],
         typer.Option(help="Whether the data are of the kind that was trained on; auto: in, if the same."),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from astrid.learn.training import Run
 
-__all__ = ["Exported", "check_name", "export", "export_run", "fit_head"]
+__all__ = ["Exported", "check_name", "check_rates", "export", "export_run", "fit_head"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Calibrating = Literal["none", "temperature", "isotonic"]
@@ -134,6 +134,7 @@ def export_run(
     mc_dropout: int = 20,
     calibration: Calibrating = "temperature",
     alpha: Mapping[str, Mapping[str, float]] | None = None,
+    prevalence: float | None = None,
     int8: bool = False,
     metrics: Sequence[Measured] = (),
     licence: str = "MIT",
@@ -160,8 +161,11 @@ def export_run(
     calibration : {"none", "temperature", "isotonic"}
         ``isotonic`` for binary heads only. ``none`` still finds sets and thresholds.
     alpha : mapping of str to mapping of str to float, optional
-        For a head, how often each label may be absent from the sets of its own items; from the
-        costs of the task if not given.
+        For a head, how often a label may be absent from the sets of its own items; from the
+        costs of the task for the labels that are not given.
+    prevalence : float, optional
+        Share of positive items where decisions will be made, for the thresholds of heads of yes or
+        no; that of the validation part if not given.
     int8 : bool
         Also a quantised model.
     metrics : sequence of Measured
@@ -180,7 +184,8 @@ def export_run(
     Raises
     ------
     UsageError
-        No run, runs of several tasks or splits, or a name that does not fit the task.
+        No run, runs of several tasks or splits, or a name, a rate or a prevalence that does not fit
+        the task.
     TrainingError
         A run has no weights.
     BundleError
@@ -195,6 +200,7 @@ def export_run(
     run = _same(runs, dataset)
     task = run.task.model_copy(update={"training": run.settings})  # as it was used
     check_name(name, task)
+    check_rates(task, alpha or {}, prevalence)
     networks = [one.network() for one in runs]
     passes = mc_dropout if len(networks) == 1 and has_dropout(networks[0]) else 0
     rng = np.random.default_rng(seed)
@@ -213,7 +219,9 @@ def export_run(
     labels = {head: dataset.labels(head, one)[rows] for head, one in classes.items()}
     logits = _logits(exported.files["model.onnx"], task, dataset, rows, tuple(classes))
     heads = {
-        head: fit_head(one, logits[head], labels[head], calibration, (alpha or {}).get(head), where)
+        head: fit_head(
+            one, logits[head], labels[head], calibration, (alpha or {}).get(head, {}), where, prevalence
+        )
         for head, one in classes.items()
     }
     loss = {}
@@ -261,6 +269,27 @@ def check_name(name: str, task: Task) -> None:
     system, _, tag = name.partition(".")
     if system != task.name or not tag:
         raise UsageError(f"the name {name!r} does not fit task {task.name}; call it {task.name}.<tag>")
+
+
+def check_rates(task: Task, alpha: Mapping[str, Mapping[str, float]], prevalence: float | None) -> None:
+    """Make sure that rates of absence and a prevalence are of heads and labels that the task has.
+
+    Raises
+    ------
+    UsageError
+        They are not.
+    """
+    heads = {name: one for name, one in task.heads.items() if isinstance(one, (Binary, Multiclass))}
+    for name, rates in alpha.items():
+        if name not in heads:
+            known = ", ".join(heads) or "none"
+            raise UsageError(f"{task.name} has no head {name!r} with sets of labels; those with: {known}")
+        for label in rates:
+            if label not in heads[name].labels:
+                known = ", ".join(heads[name].labels)
+                raise UsageError(f"a rate is given for {label!r}, but the labels of {name} are {known}")
+    if prevalence is not None and not any(isinstance(one, Binary) for one in heads.values()):
+        raise UsageError(f"{task.name} has no head of yes or no; a prevalence decides nothing there")
 
 
 def _same(runs: Sequence[Run], dataset: Dataset) -> Run:
@@ -320,8 +349,9 @@ def fit_head(
     logits: NDArray[np.float32],
     labels: NDArray[Any],
     method: Calibrating,
-    alpha: Mapping[str, float] | None,
+    alpha: Mapping[str, float],
     where: str,
+    prevalence: float | None,
 ) -> HeadCard:
     """Calibration, conformal sets and threshold of one head, from items that were not trained on.
 
@@ -332,15 +362,18 @@ def fit_head(
     labels : ndarray
         As the data set gives them.
     method : {"none", "temperature", "isotonic"}
-    alpha : mapping of str to float, optional
-        How often each label may be absent from the sets of its own items; from the costs if not given.
+    alpha : mapping of str to float
+        How often a label may be absent from the sets of its own items; from the costs for the others.
     where : str
         Which data, for the card.
+    prevalence : float, optional
+        Share of positive items where decisions will be made; that of these items if not given.
 
     Raises
     ------
     UsageError
-        Isotonic regression for a head that is not a yes or no.
+        Isotonic regression for a head that is not a yes or no, or a rate or prevalence that is not
+        between 0 and 1.
     DatasetError
         No items of some class.
     """
@@ -360,9 +393,11 @@ def fit_head(
     if isinstance(head, Multilabel):
         return HeadCard(calibration=calibration)
     both = np.concatenate([1 - values, values], axis=1) if isinstance(head, Binary) else values
-    rates = alphas_from_costs(head) if alpha is None else alpha
+    rates = {**alphas_from_costs(head), **alpha}
     conformal = fit_conformal(both, labels, head.labels, rates, fitted_on=where)
-    decision = least_cost_threshold(labels, values, head.cost) if isinstance(head, Binary) else None
+    decision = None
+    if isinstance(head, Binary):
+        decision = least_cost_threshold(labels, values, head.cost, prevalence=prevalence)
     return HeadCard(calibration=calibration, conformal=conformal, decision=decision)
 
 

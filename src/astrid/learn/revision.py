@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from astrid._version import __version__
 from astrid.learn.bundle import Bundle, Measured, save_bundle
 from astrid.learn.dataset import Dataset
-from astrid.learn.export import Calibrating, check_name, fit_head
+from astrid.learn.export import Calibrating, check_name, check_rates, fit_head
 from astrid.learn.prediction import Predictor
 from astrid.learn.quantisation import quantisation_loss
 
@@ -35,6 +35,7 @@ def recalibrate(
     part: str = "",
     calibration: Calibrating = "temperature",
     alpha: Mapping[str, Mapping[str, float]] | None = None,
+    prevalence: float | None = None,
     command: str = "",
 ) -> Bundle:
     """Find calibration, conformal sets and thresholds again: for a new season, camera or survey.
@@ -55,8 +56,11 @@ def recalibrate(
     calibration : {"none", "temperature", "isotonic"}
         ``isotonic`` for binary heads only.
     alpha : mapping of str to mapping of str to float, optional
-        For a head, how often each label may be absent from the sets of its own items; from the
-        costs of the task if not given.
+        For a head, how often a label may be absent from the sets of its own items; from the
+        costs of the task for the labels that are not given.
+    prevalence : float, optional
+        Share of positive items where decisions will be made, for the thresholds of heads of yes or
+        no; that of these rows if not given.
     command : str
         For the card.
 
@@ -69,7 +73,8 @@ def recalibrate(
     Raises
     ------
     UsageError
-        A name that does not fit the task, or a calibration that does not fit a head.
+        A name, a rate or a prevalence that does not fit the task, or a calibration that does not fit
+        a head.
     PredictionError, DatasetError
         The data do not fit the bundle, or have no items of some class.
     OutputError
@@ -77,6 +82,7 @@ def recalibrate(
     """
     task = bundle.task
     check_name(name, task)
+    check_rates(task, alpha or {}, prevalence)
     predictor = Predictor(bundle)
     predictor.check(dataset)
     order = np.arange(len(dataset)) if rows is None else np.asarray(rows, np.int64)
@@ -84,7 +90,9 @@ def recalibrate(
     logits = _logits(predictor, dataset, order)
     labels = {head: dataset.labels(head, one)[order] for head, one in task.heads.items()}
     heads = {
-        head: fit_head(one, logits[head], labels[head], calibration, (alpha or {}).get(head), where)
+        head: fit_head(
+            one, logits[head], labels[head], calibration, (alpha or {}).get(head, {}), where, prevalence
+        )
         for head, one in task.heads.items()
     }
     files = _files(bundle)
