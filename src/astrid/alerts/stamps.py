@@ -112,8 +112,10 @@ def _by_library(content: bytes) -> NDArray[np.float32]:
     if len(content) > _LARGEST or any(int(side) > _SIDE for side in _AXES.findall(content[:_LARGEST])):
         raise PacketError("a stamp's header has axes larger than those of any cutout")
     try:
-        with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as hdus:
-            warnings.simplefilter("ignore")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            fits.open(io.BytesIO(content), memmap=False) as hdus,
+        ):
             for hdu in hdus[:8]:
                 if hdu.is_image and not isinstance(hdu, fits.CompImageHDU) and len(hdu.shape) == 2:
                     return np.array(hdu.data, np.float32)
