@@ -94,8 +94,10 @@ def test_an_evaluation_takes_the_test_part_of_what_was_trained_on(home, run, bun
     assert figures["AUCPR"]["low"] <= figures["AUCPR"]["value"] <= figures["AUCPR"]["high"]
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.html", "report.json"}
     whole = said("evaluate", "spots.a", "--data", "data", "--out", tmp_path / "all", "--part", "all",
-                 "--resamples", 10)  # fmt: skip
+                 "--resamples", 10, "--flips")  # fmt: skip
     assert whole["n"] == 600
+    assert "median spread over orientations" in {one["name"] for one in whole["metrics"]}
+    assert "median spread over orientations" not in figures
 
 
 def test_figures_are_recorded_in_the_card_when_asked(home, bundle, tmp_path, models):

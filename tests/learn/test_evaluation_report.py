@@ -16,6 +16,7 @@ from astrid.learn.dataset import Dataset, DatasetWriter
 from astrid.learn.evaluation import evaluate
 from astrid.learn.evaluation_report import write_evaluation
 from astrid.learn.prediction import Predictor
+from astrid.learn.robustness import robustness
 from astrid.learn.task import HeatMap, Input, Multiclass, Multilabel, Regression, Task
 
 VOID = {"meta", "link", "img", "br", "input"}
@@ -85,6 +86,18 @@ def test_numbers_beside_the_page_are_those_of_the_evaluation(evaluation, tmp_pat
     assert facts["bundle"] == "toy.test"
     assert facts["heads"] == evaluation.as_dict()["heads"]
     assert facts["software"].startswith("AstrID ")
+
+
+def test_what_was_said_of_turned_images_is_on_the_page_and_in_the_numbers(
+    evaluation, toy_ensemble, toy_dataset, tmp_path
+):
+    turned = robustness(Predictor(toy_ensemble), toy_dataset, np.arange(40), columns=("mag",), resamples=5)
+    text = checked(write_evaluation(evaluation, tmp_path / "out", turned=turned))
+    assert "However it is turned" in text
+    assert "40 items in 8 flips and rotations" in text
+    facts = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert facts["orientations"] == turned.as_dict()
+    assert "mag" in facts["orientations"]["over"]
 
 
 def test_a_page_is_replaced_but_no_foreign_file(evaluation, tmp_path):

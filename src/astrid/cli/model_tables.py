@@ -286,7 +286,9 @@ def made_view(bundle: Bundle) -> RenderableType:
     return stack(figures(rows), str(bundle.path), f"next: astrid models card {bundle.path}")
 
 
-def evaluation_view(evaluation: Evaluation, facts: Mapping[str, Any]) -> RenderableType:
+def evaluation_view(
+    evaluation: Evaluation, measured: Sequence[Measured], facts: Mapping[str, Any]
+) -> RenderableType:
     """All figures, and where the page is."""
     strange = f"{evaluation.out_of_range:,} of {evaluation.n:,} are unlike the training data"
     recorded = (
@@ -294,7 +296,7 @@ def evaluation_view(evaluation: Evaluation, facts: Mapping[str, Any]) -> Rendera
     )
     return stack(
         f"{evaluation.bundle} on {evaluation.on}, {evaluation.n_groups:,} groups",
-        _metrics(evaluation.measured),
+        _metrics(measured),
         strange if evaluation.out_of_range else "",
         recorded,
         str(facts["report"]),

@@ -102,6 +102,9 @@ def evaluate(
         bool, typer.Option("--record", help="Put the figures into the bundle's card, which changes its hash.")
     ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Judge the quantised model of the bundle.")] = False,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Also flip and rotate every image: eight times the work.")
+    ] = False,
     resamples: Annotated[int, typer.Option(help="Of the groups, for the 95 % intervals.", min=10)] = 200,
     threads: options.Threads = 1,
     seed: options.Seed = 0,
@@ -120,6 +123,7 @@ def evaluate(
     from astrid.learn.prediction import Predictor
     from astrid.learn.registry import find_bundle
     from astrid.learn.revision import with_figures
+    from astrid.learn.robustness import robustness
 
     if record and int8:
         raise UsageError("--record puts figures of the exact model into the card; leave out --int8")
@@ -127,9 +131,10 @@ def evaluate(
     rows, words = options.part_rows(found, dataset, part, own="test")
     if domain == "auto":
         domain = "in" if dataset.info.hash in {one.hash for one in found.card.data} else "out"
+    predictor, turned = Predictor(found, threads=threads, int8=int8), None
     with progress(json, "evaluating") as on_progress:
         evaluation = evaluated(
-            Predictor(found, threads=threads, int8=int8),
+            predictor,
             dataset,
             rows,
             on=words,
@@ -141,18 +146,32 @@ def evaluate(
             seed=seed,
             on_progress=on_progress,
         )
-    page = write_evaluation(evaluation, out, command=command_line("models evaluate"))
+    if flips:
+        with progress(json, "turning") as on_progress:
+            turned = robustness(
+                predictor,
+                dataset,
+                rows,
+                columns=tuple(slices or ()),
+                on=words,
+                domain=domain,
+                resamples=resamples,
+                seed=seed,
+                on_progress=on_progress,
+            )
+    measured = (*evaluation.measured, *(turned.measured if turned else ()))
+    page = write_evaluation(evaluation, out, turned=turned, command=command_line("models evaluate"))
     facts: dict[str, Any] = {
         "report": str(page),
         "bundle": evaluation.bundle,
         "hash": evaluation.hash,
         "n": evaluation.n,
         "out_of_range": evaluation.out_of_range,
-        "metrics": [one.model_dump() for one in evaluation.measured],
+        "metrics": [one.model_dump() for one in measured],
     }
     if record:
-        facts["recorded_as"] = with_figures(found, evaluation.measured).hash
-    emit(json, facts, lambda: tables.evaluation_view(evaluation, facts))
+        facts["recorded_as"] = with_figures(found, measured).hash
+    emit(json, facts, lambda: tables.evaluation_view(evaluation, measured, facts))
 
 
 def predict(

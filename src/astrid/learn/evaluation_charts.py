@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from astrid.learn.robustness import Robustness
+
 __all__ = [
-    "cost_chart", "histogram_chart", "precision_recall_chart", "reliability_chart", "residuals_chart",
-    "roc_chart", "slice_chart", "spread_chart", "svg",
+    "cost_chart", "histogram_chart", "orientation_chart", "precision_recall_chart", "reliability_chart",
+    "residuals_chart", "roc_chart", "slice_chart", "spread_chart", "svg",
 ]  # fmt: skip
 
 INK, SOFT, LINE, FIRST, SECOND, CLEAN, RAISED = (f"#0a0b{k:02x}" for k in range(1, 8))
@@ -227,6 +229,20 @@ def residuals_chart(residuals: Residuals, unit: str, title: str) -> str:
     reach = np.quantile(np.abs(found - true), 0.98) * 1.4 + 1e-12
     axes.set_ylim(-reach, reach)
     return _finished(figure, axes, title, False, "above")
+
+
+def orientation_chart(found: Robustness, title: str) -> str:
+    """Median error of each item over its flips and rotations, and the spread; at most 1500 of each kind."""
+    figure, axes = _chart("median error", "spread")
+    kinds = ((~found.changed, FIRST, "same decision"), (found.changed, SECOND, "decision depends on it"))
+    for which, colour, label in kinds:
+        rows = np.flatnonzero(which)
+        rows = rows[:: max(1, -(-len(rows) // 1500))]
+        axes.plot(
+            found.error[rows], found.spread[rows], ".", color=colour, alpha=0.6, markersize=5, label=label
+        )
+    axes.set(xlim=(0, None), ylim=(0, None))
+    return _finished(figure, axes, title, bool(found.changed.any()), "above")
 
 
 def _chart(x_label: str, y_label: str, height: float | None = None) -> tuple[Figure, Axes]:

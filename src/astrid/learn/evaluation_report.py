@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from astrid._version import __version__
 from astrid.files.directory import product_directory
@@ -19,6 +20,9 @@ from astrid.learn.evaluation import Evaluation
 from astrid.learn.findings import Curves, HeadFindings
 from astrid.learn.task import Binary, Multiclass, Multilabel, Regression
 from astrid.pages.page import write_page
+
+if TYPE_CHECKING:
+    from astrid.learn.robustness import Robustness
 
 __all__ = ["write_evaluation"]
 
@@ -40,7 +44,9 @@ _STYLE = """
 """  # noqa: E501
 
 
-def write_evaluation(evaluation: Evaluation, out: str | Path, *, command: str = "") -> Path:
+def write_evaluation(
+    evaluation: Evaluation, out: str | Path, *, turned: Robustness | None = None, command: str = ""
+) -> Path:
     """Write ``report.html`` and ``report.json``, both or neither.
 
     Parameters
@@ -48,6 +54,8 @@ def write_evaluation(evaluation: Evaluation, out: str | Path, *, command: str = 
     evaluation : Evaluation
     out : str or Path
         A directory that does not exist, is empty or holds an evaluation, which is replaced.
+    turned : Robustness, optional
+        What the bundle says of the same items flipped and rotated.
     command : str
         What made it, for the record.
 
@@ -61,18 +69,24 @@ def write_evaluation(evaluation: Evaluation, out: str | Path, *, command: str = 
     OutputError
         The directory cannot be written.
     """
-    facts = {"command": command, "software": f"AstrID {__version__}", **evaluation.as_dict()}
+    facts: dict[str, Any] = {"command": command, "software": f"AstrID {__version__}", **evaluation.as_dict()}
+    if turned is not None:
+        facts["orientations"] = turned.as_dict()
     with product_directory(out, names=("report.html", "report.json"), last="report.json") as staging:
         title = f"{evaluation.bundle} on {evaluation.on}"
-        write_page(staging / "report.html", title=title, body=_body(evaluation, command), style=_STYLE)
+        write_page(
+            staging / "report.html", title=title, body=_body(evaluation, turned, command), style=_STYLE
+        )
         text = json.dumps(facts, indent=1, allow_nan=False, ensure_ascii=False)
         (staging / "report.json").write_text(text + "\n", "utf-8")
     return Path(out) / "report.html"
 
 
-def _body(evaluation: Evaluation, command: str) -> str:
+def _body(evaluation: Evaluation, turned: Robustness | None, command: str) -> str:
     several = len(evaluation.heads) > 1
     sections = [_head(evaluation, head, several) for head in evaluation.heads]
+    if turned is not None:
+        sections.append(_turned(turned))
     return "\n".join(
         (_header(evaluation), _warnings(evaluation), *sections, tables.made_by(evaluation, command))
     )
@@ -186,7 +200,7 @@ def _head(evaluation: Evaluation, head: HeadFindings, several: bool) -> str:
             tables.set_table(head),
             _slices(head),
             tables.mistake_cards(evaluation, head),
-            tables.figure_table(head),
+            tables.figure_table(head.measured, head.counts),
         )
         if part
     )
@@ -245,6 +259,16 @@ def _curves_of_one(head: HeadFindings, curve: Curves) -> list[tuple[str, str]]:
         title = "What a threshold costs" if alone else f"What a threshold on {curve.label} costs"
         plots.append((title, charts.cost_chart(curve, f"Cost of each threshold of {label}")))
     return plots
+
+
+def _turned(found: Robustness) -> str:
+    chart = charts.orientation_chart(found, f"Error and spread of {found.head} over orientations")
+    return (
+        f'<section><h2>However it is turned</h2><p class="note">{len(found.rows):,} items in '
+        f"{len(found.orientations)} flips and rotations. Error: {escape(found.error_name)}; spread: its "
+        f'standard deviation over the orientations.</p><div class="plots"><figure>{chart}</figure></div>'
+        f"{tables.figure_table(found.measured)}</section>"
+    )
 
 
 def _slices(head: HeadFindings) -> str:

@@ -5,7 +5,7 @@ Nothing is measured here; the page is put together in `evaluation_report`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -281,18 +281,18 @@ def _picture(image: NDArray[np.float32]) -> str:
     return data_uri(np.hstack(planes[:-1]))
 
 
-def figure_table(head: HeadFindings) -> str:
-    """All figures with their intervals."""
+def figure_table(measured: Sequence[Measured], counts: Mapping[str, int] | None = None) -> str:
+    """All figures with their intervals, and how many items there are of each label."""
     rows = "".join(
         f'<tr><td class="text">{escape(one.name)}</td><td>{one.value:.5g}</td>'
         f"<td>{'–' if one.low is None else f'{one.low:.5g}'}</td>"
         f"<td>{'–' if one.high is None else f'{one.high:.5g}'}</td><td>{one.n:,}</td></tr>"
-        for one in head.measured
+        for one in measured
     )
-    counts = ", ".join(f"{n:,} {escape(label)}" for label, n in head.counts.items())
+    known = ", ".join(f"{n:,} {escape(label)}" for label, n in (counts or {}).items())
     return (
-        f"<details><summary>All {len(head.measured)} figures</summary>"
-        f'<p class="note">{counts}</p><div class="wide"><table><thead><tr><th class="text">figure</th>'
+        f"<details><summary>All {len(measured)} figures</summary>"
+        f'<p class="note">{known}</p><div class="wide"><table><thead><tr><th class="text">figure</th>'
         "<th>value</th><th>low</th><th>high</th><th>items</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></details>"
     )
