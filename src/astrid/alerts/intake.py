@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from astrid.alerts.alert import Alert
-from astrid.alerts.container import Packet
+from astrid.alerts.container import Packet, Skips
 from astrid.alerts.layouts import Layout, find_layout
+from astrid.alerts.layouts import layouts as known_layouts
 from astrid.alerts.quarantine import Quarantine
 from astrid.alerts.schemas import SchemaBook
 from astrid.alerts.sources import read_packets
 from astrid.errors import PacketError
 
-__all__ = ["Intake", "decode", "read_alerts"]
+__all__ = ["Intake", "decode", "read_alerts", "without_histories"]
 
 
 @dataclass
@@ -131,13 +132,7 @@ def read_alerts(
         The quarantine cannot be written.
     """
     counts = Intake() if intake is None else intake
-    unwanted: dict[str, frozenset[str]] = {}
-
-    def skips(schema: str) -> frozenset[str]:
-        if schema not in unwanted:
-            unwanted[schema] = frozenset() if history else _histories(schema, layouts)
-        return unwanted[schema]
-
+    skips = None if history else without_histories(layouts)
     for done, path in enumerate(files):
         for packet in read_packets(path, book, skips):
             try:
@@ -155,12 +150,28 @@ def read_alerts(
             on_progress(done + 1, len(files))
 
 
+def without_histories(own: tuple[Layout, ...] = ()) -> Skips:
+    """What `read_packets` needs to pass over earlier measurements.
+
+    Parameters
+    ----------
+    own : tuple of Layout
+        Of one's own, asked before those of AstrID.
+    """
+    known: dict[str, frozenset[str]] = {}
+
+    def skips(schema: str) -> frozenset[str]:
+        if schema not in known:
+            known[schema] = _histories(schema, own)
+        return known[schema]
+
+    return skips
+
+
 def _histories(schema: str, own: tuple[Layout, ...]) -> frozenset[str]:
     """The fields of earlier measurements; of a table, whose survey only its rows tell, those of all."""
-    from astrid.alerts.layouts import layouts
-
     if not schema:
-        return frozenset().union(*(one.histories for one in (*own, *layouts())))
+        return frozenset().union(*(one.histories for one in (*own, *known_layouts())))
     try:
         return find_layout(schema, None, own).histories
     except PacketError:

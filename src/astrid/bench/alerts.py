@@ -1,0 +1,159 @@
+"""How fast packets become triplets and scores, beside the straightforward way with the usual tools.
+
+Real packets of ZTF, repeated; every row is measured here and now, in one process on one core.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid.alerts import SchemaBook, centred_triplet, decode
+from astrid.alerts.container import packets_in
+from astrid.alerts.intake import without_histories
+from astrid.alerts.tables import to_table
+from astrid.bench._real_pairs import real_images
+from astrid.bench.frame import Report, Row, measure_process
+from astrid.errors import DataError
+from astrid.learn.prediction import Predictor
+from astrid.learn.registry import live
+
+__all__ = ["run"]
+
+_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_PACKAGES = ("fastavro", "pyarrow", "onnxruntime")
+_FILE = "ztf_alerts_dev.tar.gz"
+_CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
+_BATCH = 64
+_WITHOUT = without_histories()
+
+
+def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> Report:
+    """Measure the decoding of alerts.
+
+    Parameters
+    ----------
+    quick : bool
+        Fewer packets, within a minute.
+    on_stage : callable, optional
+        Called with the name of each stage as it begins.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    DataError
+        The real packets are not there.
+    """
+    say = on_stage or (lambda stage: None)
+    path = _real_packets()
+    n, turns = (490, 3) if quick else (4900, 5)
+    say("decoding, in turns with fastavro and astropy")
+    rates = measure_process(_rates, str(path), n, turns, environment=_THREADS).result
+    what = "ZTF packets, one core, processor time"
+    peer, plain = "fastavro + astropy + numpy", rates["plain"]
+    bare = Row(f"decoded and normalised to triplets: {what}", rates["triplets"], "/s", "real", n, ">= 1000")
+    scored = Row(
+        f"the same, and scored by the live bundle: {what}", rates["scored"], "/s", "real", n, ">= 600"
+    )
+    whole = Row(f"as the first, with histories: {what}", rates["histories"], "/s", "real", n)
+    rows = [
+        bare.beside(peer, plain),
+        scored.beside("fastavro + astropy + onnxruntime", rates["plain scored"]),
+        whole.beside(peer, plain),
+        Row(f"decoded, without images and histories: {what}", rates["metadata"], "/s", "real", n),
+        Row(f"as Arrow tables, with histories and extras: {what}", rates["tables"], "/s", "real", n),
+        Row("largest difference of a pixel from the straightforward way", rates["difference"], "ADU", "real",
+            n, "= 0"),
+    ]  # fmt: skip
+    return Report("alerts", tuple(rows), _PACKAGES)
+
+
+def _real_packets() -> Path:
+    images = real_images()
+    path = Path() if images is None else images.parent / "alerts" / _FILE
+    if not path.is_file():
+        raise DataError(f"there are no real packets ({_FILE}); set ASTRID_REAL_DATA to the folder of alerts/")
+    return path
+
+
+def _rates(path: str, n: int, turns: int) -> dict[str, float]:
+    """Alerts a second of each way, the best of some turns; the ways take turns."""
+    bundle = live("braai")
+    if bundle is None:
+        raise DataError("no bundle of braai is live; make one live with astrid models stage NAME live")
+    predictor, session = Predictor(bundle), _session(bundle.path / "model.onnx")
+    with tarfile.open(path) as archive:
+        streams = (archive.extractfile(member) for member in archive if member.isfile())
+        some = [stream.read() for stream in streams if stream is not None]
+    contents = [some[k % len(some)] for k in range(n)]
+    ways: dict[str, Callable[[Sequence[bytes]], Any]] = {
+        "triplets": lambda part: [centred_triplet(one) for one in _alerts(part, history=False)],
+        "plain": lambda part: [_straightforward(content) for content in part],
+        "scored": lambda part: predictor.probabilities(
+            {"triplet": np.stack([centred_triplet(one) for one in _alerts(part, history=False)])}
+        ),
+        "plain scored": lambda part: [
+            session.run(None, {"triplet": _straightforward(content)[None]}) for content in part
+        ],
+        "histories": lambda part: [centred_triplet(one) for one in _alerts(part)],
+        "metadata": lambda part: list(_alerts(part, history=False, cutouts=False)),
+        "tables": lambda part: to_table(list(_alerts(part, cutouts=False))),
+    }
+    for way in ways.values():
+        way(contents[: len(some)])  # imports and schemas
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(turns):
+        for name, way in ways.items():
+            start = time.process_time()
+            for first in range(0, n, _BATCH):
+                way(contents[first : first + _BATCH])
+            best[name] = min(best[name], time.process_time() - start)
+    pairs = zip(ways["triplets"](some), ways["plain"](some), strict=True)
+    difference = max(float(np.abs(one - other).max()) for one, other in pairs)
+    return {**{name: n / seconds for name, seconds in best.items()}, "difference": difference}
+
+
+def _alerts(contents: Sequence[bytes], *, history: bool = True, cutouts: bool = True) -> Any:
+    book, skips = SchemaBook(), (lambda schema: frozenset()) if history else _WITHOUT
+    for content in contents:
+        for packet in packets_in("", content, book, skips):
+            yield decode(packet, history=history, cutouts=cutouts)
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _straightforward(content: bytes) -> NDArray[np.float32]:
+    """The same triplet by the usual tools: what a first script would do."""
+    import fastavro
+    from astropy.io import fits
+
+    (record,) = fastavro.reader(io.BytesIO(content))
+    planes = []
+    for name in _CUTOUTS:
+        raw = gzip.decompress(record[name]["stampData"])
+        with warnings.catch_warnings(action="ignore"), fits.open(io.BytesIO(raw)) as hdus:
+            image = np.asarray(hdus[0].data, np.float32)
+        good = np.isfinite(image)
+        level = 0 if name == "cutoutDifference" else np.median(image[good])
+        planes.append(np.where(good, image - level, 0).astype(np.float32))
+    if record["candidate"]["isdiffpos"] not in ("t", "1"):
+        planes[2] = -planes[2]
+    return np.stack(planes, axis=-1)
