@@ -30,6 +30,7 @@ _ROOMS = (
     "astrid.images",
     "astrid.learn",
     "astrid.zoo",
+    "astrid.alerts",
     "astrid.survey",
     "astrid.bench.frame",
     "astrid.errors",
