@@ -206,6 +206,23 @@ def test_our_own_packets_come_back(tmp_path):
             np.testing.assert_array_equal(cutout.image, stamps[name][k])
 
 
+def test_a_long_file_is_read_block_by_block_and_its_packets_stay_readable(tmp_path):
+    n = 60
+    table = Table(
+        {"id": np.arange(n), "x": np.zeros(n), "y": np.zeros(n), "snr": np.ones(n), "flags": [""] * n}
+    )
+    planes = np.random.default_rng(2).normal(0, 1, (3, n, 63, 63)).astype(np.float32)
+    triplets = dict(zip(("science", "reference", "difference"), planes, strict=True))
+    write_packets(tmp_path / "long.avro", table, triplets, {}, run="long")
+    assert (tmp_path / "long.avro").stat().st_size > 1 << 20
+    packets = list(read_packets(tmp_path / "long.avro"))
+    assert len({packet.name for packet in packets}) == n
+    (tmp_path / "one.avro").write_bytes(packets[41].content())
+    (again,) = read_alerts([tmp_path / "one.avro"])
+    assert again.alert_id == decode(packets[41]).alert_id
+    np.testing.assert_array_equal(again.cutouts["science"].image, planes[0][41])
+
+
 FOREIGN = """
 [mysurvey]
 schemas = ["my.packet"]

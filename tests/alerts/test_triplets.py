@@ -74,6 +74,14 @@ def test_the_candidate_is_in_the_middle_whichever_edge_has_clipped_its_stamp(xpo
     assert (triplet.sum(axis=(0, 1)) == 100).all()
 
 
+def test_infinite_and_absurd_pixels_are_missing_and_warn_nobody():
+    image = np.full((63, 63), -10, np.float32)
+    image[0, :3] = np.inf, -np.inf, np.finfo(np.float32).max
+    triplet = centred_triplet(alert(image, image, image))
+    assert (triplet[..., :2] == 0).all()
+    assert (triplet[0, :3] == 0).all()
+
+
 def test_smaller_and_larger_stamps_of_other_surveys_keep_their_middle():
     for size in (61, 81):
         stamp = np.zeros((size, size), np.float32)

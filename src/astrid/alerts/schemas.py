@@ -28,8 +28,9 @@ BROKEN = (
 )  # fmt: skip
 """What broken bytes make fastavro raise, besides its own errors."""
 
-_LARGEST = 4 << 20  # bytes of a schema
+_LARGEST = 1 << 20  # bytes of a schema
 _DEEPEST = 24
+_MOST_REFUSED = 1000  # numbers; broken packets could name any
 _LSST = re.compile(r"lsst\.v(\d+)_(\d+)\.alert")
 _TIMEOUT = 10.0  # s for the registry
 
@@ -108,7 +109,7 @@ class Schema:
         return read
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def parse_schema(text: bytes) -> Schema:
     """The schema in the header of a file.
 
@@ -235,7 +236,8 @@ class SchemaBook:
             try:
                 self._known[number] = self._found(number)
             except PacketError as error:
-                self._refused[number] = str(error)  # not asked for again with each packet
+                if len(self._refused) < _MOST_REFUSED:
+                    self._refused[number] = str(error)  # not asked for again with each packet
                 raise
         return self._known[number]
 

@@ -79,8 +79,10 @@ def _file(path: Path, name: str, book: SchemaBook, skips: Skips) -> Iterator[Pac
     elif path.stat().st_size < 1 << 20:
         yield from packets_in(name, path.read_bytes(), book, skips)
     else:  # one that is long is not held in memory
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            yield from packets_in(name, content, book, skips)
+        with path.open("rb") as file:
+            # not closed here: the bytes of a packet may be asked for later
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        yield from packets_in(name, content, book, skips)
 
 
 def _members(path: Path, book: SchemaBook, skips: Skips) -> Iterator[Packet]:

@@ -23,6 +23,7 @@ _LARGEST = 1 << 24  # bytes of a stamp when unpacked; 1,400 x 1,400 px in double
 _SIDE = 2048  # px
 _ABSURD = 1e30  # a fill value such as the largest float32 is above, counts are far below
 _KINDS = {-32: ">f4", -64: ">f8"}
+_WHOLE = re.compile(rb"[-+]?\d{1,10}")
 _AXES = re.compile(rb"NAXIS\d+ *= *(\d+)")
 
 # what broken bytes make astropy raise
@@ -99,7 +100,7 @@ def _header(content: bytes) -> tuple[int, dict[bytes, int]]:
         key = content[start : start + 8].rstrip()
         if key in (b"BITPIX", b"NAXIS", b"NAXIS1", b"NAXIS2", b"BSCALE", b"BZERO"):
             value = content[start + 10 : start + 80].partition(b"/")[0].strip()
-            facts[key] = int(value) if value.lstrip(b"-").isdigit() and len(value) < 12 else 0
+            facts[key] = int(value) if _WHOLE.fullmatch(value) else 0
         elif key == b"END":
             return (start // 2880 + 1) * 2880, facts
     raise PacketError("a stamp's header has no end")

@@ -91,7 +91,8 @@ def centred_triplet(alert: Alert, size: int = _SIZE) -> NDArray[np.float32]:
         if name == "difference" and alert.flipped:
             np.negative(stamp, out=triplet[..., k])
         else:
-            np.subtract(stamp, level, out=triplet[..., k])
+            with np.errstate(invalid="ignore", over="ignore"):  # of missing pixels, which are 0 below
+                np.subtract(stamp, level, out=triplet[..., k])
         if not whole:
             triplet[~good, k] = 0
     for axis, position in enumerate((alert.y, alert.x)):
