@@ -62,7 +62,7 @@ def scoring_rows(path: Path, quick: bool, say: Callable[[str], None]) -> list[Ro
         many = measure_process(_score, path, Path(folder) / "set", wanted, environment=_THREADS)
     return [
         *rows,
-        Row(f"{wanted:,} triplets from disk: rate at one thread", wanted / many.wall_s, "/s", n=wanted),
+        Row(f"{wanted:,} triplets from disk: a second of one core", wanted / many.cpu_s, "/s", n=wanted),
         Row(f"{wanted:,} triplets from disk: peak memory", many.peak_mb, "MiB", n=wanted),
         Row(
             f"{wanted:,} triplets from disk: memory over that of {stored:,}",

@@ -85,7 +85,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        known, unknown = _telescopes(bundles[0])
+        known, unknown = _telescopes(bundles)
         fields = _fields(folder / "known", known, len(known) if quick else 6 * len(known), say)
         others = _fields(folder / "unknown", unknown, len(unknown) if quick else 12 * len(unknown), say)
         forest = None if quick else _forest(folder, bundles[0].task, say)
@@ -101,12 +101,11 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     return Report("realbogus", tuple(rows), _PACKAGES)
 
 
-def _telescopes(bundle: Bundle) -> tuple[list[str], list[str]]:
-    """The telescopes that the bundle was trained on, and those that it never saw."""
-    split = None if bundle.card.training is None else bundle.card.training.split
-    left_out = set(split.test_values) if split is not None and split.column == "telescope" else set()
-    known = [name for name in telescopes() if name not in left_out]
-    return known, sorted(left_out)
+def _telescopes(bundles: Sequence[Bundle]) -> tuple[list[str], list[str]]:
+    """The telescopes that bundles were trained on, and those that none of them ever saw."""
+    splits = [one.card.training.split for one in bundles if one.card.training is not None]
+    left_out = {name for split in splits if split.column == "telescope" for name in split.test_values}
+    return [name for name in telescopes() if name not in left_out], sorted(left_out)
 
 
 def _fields(out: Path, names: Sequence[str], pairs: int, say: Callable[[str], None]) -> Dataset:

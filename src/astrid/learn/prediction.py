@@ -238,10 +238,8 @@ class Predictor:
                     f"{name} has items of shape {array.shape[1:]}, but {self.bundle.name} takes {shape}"
                     f"{_channel_note(self._inputs[name].channels)}; cut them anew"
                 )
-            flat = array.ravel()
-            with np.errstate(over="ignore"):
-                square = flat @ flat  # one pass of BLAS: far cheaper than looking at each number
-            if not math.isfinite(square):
+            # one pass of BLAS, which does not warn of an overflow: far cheaper than looking at each number
+            if not math.isfinite(np.vdot(array, array)):
                 self._report_not_finite(name, array)
             arrays[name] = array
         return arrays
