@@ -31,7 +31,6 @@ from astrid.learn.prediction import Predictor
 from astrid.learn.registry import find_bundle, list_bundles
 from astrid.learn.robustness import robustness
 from astrid.learn.splits import make_parts
-from astrid.learn.task import Task
 from astrid.survey.realbogus_data import simulate_realbogus
 from astrid.survey.telescopes import telescopes
 
@@ -88,7 +87,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
         known, unknown = _telescopes(bundles)
         fields = _fields(folder / "known", known, len(known) if quick else 6 * len(known), say)
         others = _fields(folder / "unknown", unknown, len(unknown) if quick else 12 * len(unknown), say)
-        forest = None if quick else _forest(folder, bundles[0].task, say)
+        forest = None if quick else _forest(folder, bundles, say)
         for where, dataset in ((f"new fields of {len(known)} telescopes", fields),
                                (f"{len(unknown)} telescopes left out", others)):  # fmt: skip
             rows += _simulated_rows(where, dataset, bundles, forest, say)
@@ -114,8 +113,9 @@ def _fields(out: Path, names: Sequence[str], pairs: int, say: Callable[[str], No
     return Dataset.open(out)
 
 
-def _forest(folder: Path, task: Task, say: Callable[[str], None]) -> tuple[Any, int]:
-    """The forest and on how many rows it was trained."""
+def _forest(folder: Path, bundles: Sequence[Bundle], say: Callable[[str], None]) -> tuple[Any, int]:
+    """The forest and on how many rows it was trained: those of the bundle that was trained on simulations."""
+    trained = [one.card for one in bundles if any(record.kind == "simulated" for record in one.card.data)]
     given = os.environ.get("ASTRID_REALBOGUS")
     if given:
         dataset = Dataset.open(given)
@@ -124,7 +124,8 @@ def _forest(folder: Path, task: Task, say: Callable[[str], None]) -> tuple[Any, 
         simulate_realbogus(folder / "forest", 120, seed=0)
         dataset = Dataset.open(folder / "forest")
     say("training the forest")
-    rows = make_parts(dataset, task.training.split, task.training.seed).train
+    recipe = trained[0].training if trained and trained[0].training else bundles[0].task.training
+    rows = make_parts(dataset, recipe.split, recipe.seed).train
     return fitted_forest(dataset, rows), len(rows)
 
 
