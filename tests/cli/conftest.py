@@ -17,6 +17,12 @@ from astrid.cli.main import app
 from astrid.learn import DatasetWriter, Input, registry
 
 
+@pytest.fixture(autouse=True)
+def wide_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables as wide as they need, whatever a package that was loaded before has set."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def models() -> Callable[..., Any]:
     """Runs ``astrid models``; an exception that is not an exit is a failure of the test."""
