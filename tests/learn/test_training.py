@@ -153,7 +153,15 @@ def test_killed_at_a_random_step_and_taken_up_it_ends_with_the_same_bits(dense_t
         np.testing.assert_array_equal(resumed.best_weights()[name], value)
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_taken_up(dense_task, toy_dataset, tmp_path):
+@pytest.fixture
+def heeds_ctrl_c():
+    """A process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_taken_up(heeds_ctrl_c, dense_task, toy_dataset, tmp_path):
     settings = quick(**FULL, schedule=Schedule(name="plateau", warmup=0.2, patience=1))
     whole = train(dense_task, toy_dataset, tmp_path / "whole", settings)
     handler = signal.getsignal(signal.SIGINT)
