@@ -20,9 +20,12 @@ from typing import Any, Generic, TypeVar
 
 from astrid.errors import DataError
 
-__all__ = ["Measured", "measure_process"]
+__all__ = ["ONE_THREAD", "Measured", "measure_process"]
 
 T = TypeVar("T")
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of a process whose processor time counts: threads of BLAS that spin would count as work."""
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from astrid.bench.frame import Row, measure_process
+from astrid.bench.frame import ONE_THREAD, Row, measure_process
 from astrid.learn.bundle import Bundle
 from astrid.learn.dataset import Dataset, DatasetWriter
 from astrid.learn.prediction import Predictor
 
 __all__ = ["scoring_rows"]
 
-_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _BLOCK = 40  # calls in a row of one kind, before the other kind has its turn
 _STORED = 20_000  # items on disk, read again and again: 1 GB, so that the memory cannot hold a million
 
@@ -39,7 +38,7 @@ def scoring_rows(path: Path, quick: bool, say: Callable[[str], None]) -> list[Ro
     """
     say("one triplet beside bare onnxruntime")
     blocks = 15 if quick else 100
-    alone = measure_process(_latencies, path, blocks, environment=_THREADS).result
+    alone = measure_process(_latencies, path, blocks, environment=ONE_THREAD).result
     bare, lean, whole = (1e3 * float(np.median(times)) for times in alone)
     peer = f"onnxruntime {onnxruntime.__version__} alone"
 
@@ -58,8 +57,8 @@ def scoring_rows(path: Path, quick: bool, say: Callable[[str], None]) -> list[Ro
     with tempfile.TemporaryDirectory() as folder:
         stored = min(wanted, 2_000 if quick else _STORED)
         _store(Path(folder) / "set", Bundle.load(path), stored)
-        few = measure_process(_score, path, Path(folder) / "set", stored, environment=_THREADS)
-        many = measure_process(_score, path, Path(folder) / "set", wanted, environment=_THREADS)
+        few = measure_process(_score, path, Path(folder) / "set", stored, environment=ONE_THREAD)
+        many = measure_process(_score, path, Path(folder) / "set", wanted, environment=ONE_THREAD)
     return [
         *rows,
         Row(f"{wanted:,} triplets from disk: a second of one core", wanted / many.cpu_s, "/s", n=wanted),

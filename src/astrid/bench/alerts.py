@@ -22,14 +22,13 @@ from astrid.alerts.container import packets_in
 from astrid.alerts.intake import without_histories
 from astrid.alerts.tables import to_table
 from astrid.bench._real_pairs import real_images
-from astrid.bench.frame import Report, Row, measure_process
+from astrid.bench.frame import ONE_THREAD, Report, Row, measure_process
 from astrid.errors import DataError
 from astrid.learn.prediction import Predictor
 from astrid.learn.registry import live
 
 __all__ = ["run"]
 
-_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PACKAGES = ("fastavro", "pyarrow", "onnxruntime")
 _FILE = "ztf_alerts_dev.tar.gz"
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
@@ -60,7 +59,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     path = _real_packets()
     n, turns = (490, 3) if quick else (4900, 5)
     say("decoding, in turns with fastavro and astropy")
-    rates = measure_process(_rates, str(path), n, turns, environment=_THREADS).result
+    rates = measure_process(_rates, str(path), n, turns, environment=ONE_THREAD).result
     what = "ZTF packets, one core, processor time"
     peer, plain = "fastavro + astropy + numpy", rates["plain"]
     bare = Row(f"decoded and normalised to triplets: {what}", rates["triplets"], "/s", "real", n, ">= 1000")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from astrid.bench._peers import FAILURES, PEERS, Peer, PeerInput
 from astrid.bench._real_pairs import real_images, real_rows
 from astrid.bench._scores import Score, chance_detections, score
-from astrid.bench.frame import Measured, Report, Row, measure_process
+from astrid.bench.frame import ONE_THREAD, Measured, Report, Row, measure_process
 from astrid.images.differencing import difference
 from astrid.images.frame import Frame
 from astrid.images.simulation import SimulatedPair, simulate_pair
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 _SEEDS = (1, 2, 3, 4, 5)
 _REPEATS = 2
-# CPU time counts idle threads that spin, as those of BLAS do: one thread, for us and the peers alike
-_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PACKAGES = ("sep", "sfft", "stdpipe")
 
 
@@ -139,7 +137,7 @@ def _trial(config: SimulationConfig, seed: int, say: Callable[[str], None], *, k
     say(f"simulated {config.shape[0]}², seed {seed}")
     pair = simulate_pair(config, seed)
     measured = measure_process(
-        _ours, pair.science, pair.reference, keep, repeats=_REPEATS, environment=_THREADS
+        _ours, pair.science, pair.reference, keep, repeats=_REPEATS, environment=ONE_THREAD
     )
     found = measured.result
     return _Trial(pair, measured, score(pair.truth, found.candidates, found.flux, found.flux_err))
@@ -275,7 +273,7 @@ def _beside(size: str, trial: _Trial, peer: Peer, given: PeerInput) -> list[Row]
         note = f'{peer.name}: not installed (pip install "astrid[bench]")'
         return [Row(row.name, row.value, row.unit, n=1, peer=note) for row in named]
     try:
-        measured = measure_process(peer.find, given, repeats=peer.repeats, environment=_THREADS)
+        measured = measure_process(peer.find, given, repeats=peer.repeats, environment=ONE_THREAD)
     except FAILURES as error:
         log.warning("%s: %s", peer.label, error)
         note = f"{peer.label}: failed ({type(error).__name__})"

@@ -11,14 +11,12 @@ import numpy as np
 
 from astrid.bench._scoring import scoring_rows
 from astrid.bench._training_rate import step_rates
-from astrid.bench.frame import Report, Row, measure_process
+from astrid.bench.frame import ONE_THREAD, Report, Row, measure_process
 from astrid.errors import DataError
 from astrid.learn.registry import live
 
 __all__ = ["run"]
 
-# processor time counts threads that wait for one another: one thread, for us and the bare loop
-_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PACKAGES = ("torch", "lightning", "onnxruntime")
 
 
@@ -54,7 +52,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
 
 def _training_rows(turns: int, steps: int) -> list[Row]:
     """The engine's step rate in units of the bare loop's, and the step itself."""
-    rates = measure_process(step_rates, turns, steps, environment=_THREADS).result
+    rates = measure_process(step_rates, turns, steps, environment=ONE_THREAD).result
     n = len(rates.engine) * steps
     own, bare = (1e3 * float(np.median(one)) for one in (rates.engine, rates.bare))
     what = "VGG6, batches of 64, one thread"

@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import astrid.bench
 from astrid._version import __version__
-from astrid.bench._cost import Measured, measure_process
+from astrid.bench._cost import ONE_THREAD, Measured, measure_process
 from astrid.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Measured", "Report", "Row", "benchmarks", "cpu", "measure_process", "meets", "run", "versions"]
+__all__ = [
+    "ONE_THREAD", "Measured", "Report", "Row", "benchmarks", "cpu", "measure_process", "meets", "run",
+    "versions",
+]  # fmt: skip
 
 _GOAL = re.compile(r"\s*(<=|>=|<|>|=)\s*([-+0-9.eE]+)\s*(?:(?:±|\+-)\s*([0-9.eE+-]+))?\s*")
 

@@ -231,15 +231,7 @@ def with_network_options(task: Task, assignments: Sequence[str]) -> Task:
     UsageError
         An assignment that is none.
     """
-    import yaml
+    from astrid.learn.settings import read_assignment
 
-    chosen = dict(task.network_options)
-    for text in assignments:
-        key, separator, value = text.partition("=")
-        if not (key and separator):
-            raise UsageError(f"--set {text!r} sets nothing; write it as normalization=row_l2")
-        try:
-            chosen[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {text!r} has no value that can be read; quote it") from error
-    return task.model_copy(update={"network_options": chosen})
+    chosen = (read_assignment(one, "normalization=row_l2") for one in assignments)
+    return task.with_network_options(dict(chosen))

@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from astrid.errors import UsageError
 
-__all__ = ["Loss", "Optimizer", "Schedule", "Split", "Training", "change_settings", "read_settings"]
+__all__ = [
+    "Loss",
+    "Optimizer",
+    "Schedule",
+    "Split",
+    "Training",
+    "change_settings",
+    "read_assignment",
+    "read_settings",
+]
 
 
 class _Frozen(BaseModel):
@@ -211,11 +220,29 @@ def read_settings(
     if path is not None:
         _update(values, _from_file(Path(path)), str(path))
     for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not (key and separator):
-            raise UsageError(f"--set {assignment!r} sets nothing; write it as optimizer.lr=3e-4")
-        _update(values, _nested(key.strip().split("."), _value(text)), f"--set {assignment}")
+        key, value = read_assignment(assignment, "optimizer.lr=3e-4")
+        _update(values, _nested(key.split("."), value), f"--set {assignment}")
     return _checked(values)
+
+
+def read_assignment(assignment: str, example: str) -> tuple[str, Any]:
+    """Key and value of an assignment; the value is YAML.
+
+    Parameters
+    ----------
+    assignment : str
+    example : str
+        One that is right, for the message.
+
+    Raises
+    ------
+    UsageError
+        It has no key or no value, or a value that is no YAML.
+    """
+    key, separator, text = assignment.partition("=")
+    if not (key and separator):
+        raise UsageError(f"--set {assignment!r} sets nothing; write it as {example}")
+    return key.strip(), _value(text)
 
 
 def change_settings(base: Training, changes: Mapping[str, Any], source: str) -> Training:
