@@ -40,6 +40,7 @@ _SYSTEM = "braai"
 _SEED = 900_000  # of fields that no training has seen: trainings begin far below
 _PACKAGES = ("onnxruntime", "torch", "scikit-learn")
 _PAPER = "Duev et al. 2019, their real test set"
+_BATCH = 128
 _RECALL = 0.99  # at which networks and forest are compared
 
 
@@ -205,9 +206,13 @@ def _honest(found: _Scored, threshold: float) -> float | None:
 
 def _scored(bundle: Bundle, dataset: Dataset, labels: NDArray[np.float32]) -> _Scored:
     predictor = Predictor(bundle, threads=2)
+    predictor.check(dataset)
     parts = []
-    for index, one in predictor.batches(dataset, spread=True):
-        logits = predictor.logits({name: dataset.take(name, index) for name in bundle.task.inputs})
+    for start in range(0, len(dataset), _BATCH):
+        index = np.arange(start, min(start + _BATCH, len(dataset)))
+        arrays = {name: dataset.take(name, index) for name in bundle.task.inputs}
+        logits = predictor.logits(arrays)
+        one = predictor.concluded(arrays, logits)
         parts.append((logits["real"].mean(axis=0)[:, 0], one.heads["real"]))
     heads = [head for _, head in parts]
     return _Scored(

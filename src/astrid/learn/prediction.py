@@ -302,8 +302,10 @@ class Predictor:
             case Binary():
                 threshold = 0.5 if found.decision is None else found.decision.threshold
                 decision = np.where(values[:, 0] >= threshold, head.labels[1], head.labels[0])
-                both = np.concatenate([1 - values, values], axis=1)
-                sets = blank if found.conformal is None else label_sets(both, head.labels, found.conformal)
+                sets = blank
+                if found.conformal is not None:
+                    both = np.concatenate([1 - values, values], axis=1)
+                    sets = label_sets(both, head.labels, found.conformal)
                 return HeadPrediction((head.labels[1],), values, spread, decision, sets)
             case Multiclass():
                 decision = np.array(head.labels)[values.argmax(axis=1)]
