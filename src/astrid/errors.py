@@ -4,6 +4,8 @@
     ├── UsageError          the request itself cannot be understood (exit code 2)
     ├── DependencyError     an optional extra is not installed
     ├── OutputError         a product cannot be written
+    ├── StoreError          the database cannot be reached, is damaged, or is of another version
+    ├── StreamError         a broker or a receiver cannot be reached, or refuses
     └── DataError           the data have a problem (exit code 1)
         ├── FrameError          a file is not a usable image, or a fact that is needed is absent
         ├── CalibrationError    a calibration step does not apply, or was already done
@@ -12,6 +14,9 @@
         ├── SubtractionError    the difference cannot be formed
         ├── PhotometryError     a position cannot be measured
         ├── PacketError         an alert packet cannot be written or read
+        ├── CatalogError        a sky catalogue cannot be read, imported or matched
+        ├── FilterError         a filter of alerts cannot be understood, or can never be true
+        ├── LightCurveError     a light curve cannot be read, or used for what was asked
         ├── DatasetError        a data set cannot be learned from, or is damaged
         │   └── LeakError           a split would let the test see what was trained on
         ├── TrainingError       a training cannot begin, go on or end well
@@ -37,6 +42,14 @@ class DependencyError(AstridError):
 
 class OutputError(AstridError):
     """A product cannot be written; nothing half-written is left behind."""
+
+
+class StoreError(AstridError):
+    """The database cannot be reached, is damaged, or is of another version."""
+
+
+class StreamError(AstridError):
+    """A broker or a receiver of alerts cannot be reached, or refuses."""
 
 
 class DataError(AstridError):
@@ -69,6 +82,18 @@ class PhotometryError(DataError):
 
 class PacketError(DataError):
     """An alert packet cannot be written or read."""
+
+
+class CatalogError(DataError):
+    """A sky catalogue cannot be read, imported or matched."""
+
+
+class FilterError(DataError):
+    """A filter of alerts cannot be understood, or can never be true."""
+
+
+class LightCurveError(DataError):
+    """A light curve cannot be read, or used for what was asked."""
 
 
 class DatasetError(DataError):

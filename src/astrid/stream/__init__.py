@@ -1,0 +1,1 @@
+"""The alert path: from the packets of a stream to scored, matched, filtered, stored and published alerts."""
