@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ _ROWS = 64  # of a Parquet file at a time
 
 
 def read_packets(
-    path: str | Path, book: SchemaBook | None = None, skips: Skips | None = None
+    path: str | Path,
+    book: SchemaBook | None = None,
+    skips: Skips | None = None,
+    mine: Callable[[], bool] | None = None,
 ) -> Iterator[Packet]:
     """The packets of a file or folder, in the order of the names.
 
@@ -38,6 +41,9 @@ def read_packets(
         For packets that do not carry their schema.
     skips : callable, optional
         Says for the name of a schema which fields are not read.
+    mine : callable, optional
+        Asked before each file, member of an archive or run of rows of a table whether it is to be read:
+        several processes share a night so.
 
     Yields
     ------
@@ -50,15 +56,15 @@ def read_packets(
         There is no such file, or it is of another kind.
     """
     path = Path(path)
-    book, skips = book or SchemaBook(), skips or _all
+    book, skips, mine = book or SchemaBook(), skips or _all, mine or _every
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file() and (file.suffix in (*_PACKETS, ".parquet") or _is_archive(file)):
-                yield from _file(file, str(file.relative_to(path)), book, skips)
+                yield from _file(file, str(file.relative_to(path)), book, skips, mine)
     elif not path.is_file():
         raise PacketError(f"{path}: there is no such file; give Avro or Parquet files, folders or archives")
     elif path.suffix in (*_PACKETS, ".parquet") or _is_archive(path):
-        yield from _file(path, path.name, book, skips)
+        yield from _file(path, path.name, book, skips, mine)
     else:
         raise PacketError(f"{path}: expected .avro, .bin, .parquet, .tar.gz or a folder; give one of these")
 
@@ -67,15 +73,23 @@ def _all(schema: str) -> frozenset[str]:
     return frozenset()
 
 
+def _every() -> bool:
+    return True
+
+
 def _is_archive(path: Path) -> bool:
     return ".tar" in path.suffixes or path.suffix == ".tgz"
 
 
-def _file(path: Path, name: str, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
+def _file(
+    path: Path, name: str, book: SchemaBook, skips: Skips, mine: Callable[[], bool]
+) -> Iterator[Packet]:
     if path.suffix == ".parquet":
-        yield from _rows(path, name, skips)
+        yield from _rows(path, name, skips, mine)
     elif _is_archive(path):
-        yield from _members(path, book, skips)
+        yield from _members(path, book, skips, mine)
+    elif not mine():
+        return
     elif path.stat().st_size < 1 << 20:
         yield from packets_in(name, path.read_bytes(), book, skips)
     else:  # one that is long is not held in memory
@@ -85,7 +99,7 @@ def _file(path: Path, name: str, book: SchemaBook, skips: Skips) -> Iterator[Pac
         yield from packets_in(name, content, book, skips)
 
 
-def _members(path: Path, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
+def _members(path: Path, book: SchemaBook, skips: Skips, mine: Callable[[], bool]) -> Iterator[Packet]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -95,7 +109,7 @@ def _members(path: Path, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
                     raise PacketError(
                         f"{path}: {member.name} has {member.size} bytes; take it out of the archive"
                     )
-                stream = archive.extractfile(member)
+                stream = archive.extractfile(member) if mine() else None
                 if stream is not None:
                     yield from packets_in(member.name, stream.read(), book, skips)
                 archive.members = []  # type: ignore[attr-defined]  # else the names of a long night pile up
@@ -103,7 +117,7 @@ def _members(path: Path, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
         raise PacketError(f"{path}: not a readable archive ({error}); copy it again") from error
 
 
-def _rows(path: Path, name: str, skips: Skips) -> Iterator[Packet]:
+def _rows(path: Path, name: str, skips: Skips, mine: Callable[[], bool]) -> Iterator[Packet]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -112,6 +126,9 @@ def _rows(path: Path, name: str, skips: Skips) -> Iterator[Packet]:
         columns = [column for column in table.schema_arrow.names if column not in skips("")]
         count = 0
         for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
+            if not mine():
+                count += batch.num_rows
+                continue
             for row, record in enumerate(batch.to_pylist()):
                 label = name if table.metadata.num_rows == 1 else f"{name}:{count}"
                 yield Packet(label, "", record, "", _Row(batch, row), ".parquet")
