@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astrid.errors import DependencyError, TrainingError, UsageError
+from astrid.learn.boosting import grow, is_grown
 from astrid.learn.bundle import Bundle
 from astrid.learn.dataset import Dataset, class_counts
 from astrid.learn.epoch_figures import figure_names
@@ -121,7 +122,12 @@ def train(
     check_parts(dataset, parts)
     check_labels(dataset, parts, task)
     with prepared_run(path, facts, chosen, parts, earlier) as record:
-        _fit(task, dataset, path, chosen, parts, parent, freeze, record, on_progress, on_epoch)
+        if is_grown(task):
+            if parent is not None or freeze:
+                raise UsageError(f"{task.network} consists of trees, which begin from no other model")
+            grow(task, dataset, path, chosen, parts, record, on_progress=on_progress, on_epoch=on_epoch)
+        else:
+            _fit(task, dataset, path, chosen, parts, parent, freeze, record, on_progress, on_epoch)
     return load_run(path)
 
 
