@@ -28,9 +28,10 @@ def test_a_table_has_what_the_alerts_have(alerts, tmp_path):
         assert (row["survey"], row["alert_id"], row["object_id"]) == (
             alert.survey, alert.alert_id, alert.object_id,
         )  # fmt: skip
-        for name in ("mjd", "band", "flux", "flux_err", "mag", "mag_err", "limiting_mag", "positive"):
+        for name in ("mjd", "band", "flux", "flux_err", "limiting_mag", "positive"):
             assert row[name] == getattr(alert.detection, name)
-        assert row["history"] == [one._asdict() for one in alert.history]
+        assert (row["magpsf"], row["sigmapsf"]) == (alert.detection.mag, alert.detection.mag_err)
+        assert [tuple(one.values()) for one in row["history"]] == list(alert.history)
         assert json.loads(row["extras"]).keys() == alert.extras.keys()
         assert (row["image_problem"] or "") == alert.image_problem
         for name, cutout in alert.cutouts.items():
@@ -45,7 +46,17 @@ def test_a_table_has_what_the_alerts_have(alerts, tmp_path):
 def test_columns_say_their_units():
     schema = alert_schema()
     assert schema.field("flux").metadata == {b"unit": b"nJy"}
-    assert schema.field("mag").metadata == {b"unit": b"mag(AB)"}
+    assert schema.field("magpsf").metadata == {b"unit": b"mag(AB)"}
+
+
+@pytest.mark.real_data
+def test_a_history_that_was_not_read_is_null_and_an_empty_one_is_empty(real_data):
+    files = [real_data / "alerts" / "other_surveys_dev.tar.gz"]
+    unread = list(read_alerts(files, history=False))
+    read = [one for one in read_alerts(files) if one.survey == "turbo"]
+    assert to_table(unread)["history"].null_count == len(unread)
+    assert to_table(read)["history"].to_pylist() == [[]] * len(read)
+    assert to_table([unread[0], read[0]])["history"].to_pylist() == [None, []]
 
 
 def test_no_alerts_are_an_empty_table(tmp_path):

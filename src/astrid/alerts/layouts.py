@@ -22,7 +22,7 @@ from astrid.alerts.alert import CUTOUTS, Alert, Cutout, Measurement, from_flux, 
 from astrid.alerts.stamps import DamagedError, good_pixels, unpack_stamp
 from astrid.errors import PacketError, UsageError
 
-__all__ = ["Layout", "find_layout", "layouts", "read_layouts"]
+__all__ = ["Field", "Layout", "find_layout", "layouts", "read_layouts"]
 
 _TRUE, _FALSE = {"t", "1", "true", "1.0"}, {"f", "0", "false", "0.0", "-1"}
 _JD = 2400000.5
@@ -73,6 +73,29 @@ class History(_Model):
     photometry: Photometry | None = None
 
 
+class Field(_Model):
+    """A field of the survey's own that filters may ask for.
+
+    Parameters
+    ----------
+    meaning : str
+    type : str
+        Of its column.
+    unit : str
+    low, high : float, optional
+        What it can be, by the survey's own description.
+    path : str
+        Where it is in the packet; in the detection under its own name if not given.
+    """
+
+    meaning: str
+    type: Literal["float64", "int64", "bool", "string"] = "float64"
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    path: str = ""
+
+
 class Layout(_Model):
     """Which field of a survey's packet means what; names with dots go into records.
 
@@ -100,12 +123,16 @@ class Layout(_Model):
     missing_numbers : bool
         Whether they do so in measurements too, and not only in identifiers.
     time_scale : str, optional
+    longitude : float, deg
+        Of the site, to the east: decides to which night an alert belongs.
     flipped : bool
         Of a negative detection the difference image is reference minus science.
     cutouts : dict of str to str
         ``science``, ``reference`` and ``difference``.
     photometry : Photometry
     history : tuple of History
+    fields : dict of str to Field
+        Columns of tables of candidates, besides those that all surveys share.
     """
 
     name: str
@@ -128,6 +155,8 @@ class Layout(_Model):
     cutouts: dict[str, str] = {}
     photometry: Photometry = Photometry()
     history: tuple[History, ...] = ()
+    longitude: float = 0.0
+    fields: dict[str, Field] = {}
 
     @property
     def histories(self) -> frozenset[str]:
