@@ -24,6 +24,7 @@ _MEASURED = (
     ("magpsf", "float64"), ("sigmapsf", "float64"), ("limiting_mag", "float64"), ("positive", "bool"),
     ("forced", "bool"), ("id", "string"),
 )  # fmt: skip
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain)
 _UNITS = {
     "ra": "deg", "dec": "deg", "mjd": "d", "flux": "nJy", "flux_err": "nJy", "magpsf": "mag(AB)",
     "sigmapsf": "mag", "limiting_mag": "mag(AB)", "x": "px", "y": "px",
@@ -119,7 +120,7 @@ def _histories(alerts: Sequence[Alert]) -> pa.Array:
 
 def _json(extras: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(extras, ensure_ascii=False, allow_nan=False, default=plain)
+        return _ENCODER.encode(extras)
     except ValueError:  # a number in it is not finite
         return json.dumps(plain(extras), ensure_ascii=False)
 
