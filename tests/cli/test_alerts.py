@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from astrid.alerts import centred_triplet, read_alerts
 from astrid.cli.main import app
 from astrid.learn.prediction import Predictor
-from astrid.learn.registry import live
+from astrid.learn.registry import find_bundle
 
 
 def astrid(*arguments: object):
@@ -61,23 +61,27 @@ def test_packets_leave_quarantine_when_their_schema_is_known(real_data, tmp_path
 
 
 @pytest.mark.real_data
-def test_scores_are_those_of_the_live_bundle_and_the_others_say_why(real_data, tmp_path):
-    bundle = live("braai")
-    if bundle is None:
-        pytest.skip("no bundle of braai is live")
+def test_scores_of_several_models_stand_side_by_side_and_the_others_say_why(real_data, tmp_path):
     files = [real_data / "alerts" / name for name in ("ztf_alerts_dev.tar.gz", "edge_cases.tar.gz")]
     out = tmp_path / "scores.parquet"
-    summary = json.loads(astrid("score", *files, "--out", out, "--json").stdout)
-    assert (summary["n_alerts"], summary["n_scored"]) == (56, 53)
+    asked = ("--model", "braai.sim1", "--model", "braai.real1")
+    summary = json.loads(astrid("score", *files, *asked, "--out", out, "--json").stdout)
+    assert summary["n_alerts"] == 56
+    assert [(one["bundle"], one["n_scored"]) for one in summary["bundles"]] == [
+        ("braai.sim1", 53),
+        ("braai.real1", 53),
+    ]
     assert sum(summary["unscored"].values()) == 3
     rows = pq.read_table(out).to_pylist()
-    assert {(row["bundle"], row["hash"]) for row in rows} == {(bundle.name, bundle.hash)}
-    assert all((row["real"] is None) == bool(row["unscored"]) for row in rows)
     alerts = [one for one in read_alerts(files) if not one.image_problem]
-    expected = Predictor(bundle).probabilities({"triplet": np.stack([centred_triplet(a) for a in alerts])})
-    scores = {row["alert_id"]: row["real"] for row in rows}
-    found = [scores[one.alert_id] for one in alerts]
-    np.testing.assert_allclose(found, expected["real"][:, 0], atol=1e-6)
+    stack = np.stack([centred_triplet(one) for one in alerts])
+    for name in ("braai.sim1", "braai.real1"):
+        bundle, column = find_bundle(name), name.replace(".", "_")
+        assert {row[f"{column}_hash"] for row in rows} == {bundle.hash, None}
+        assert all((row[column] is None) == bool(row["unscored"]) for row in rows)
+        scores = {row["alert_id"]: row[column] for row in rows}
+        expected = Predictor(bundle).probabilities({"triplet": stack})["real"][:, 0]
+        np.testing.assert_allclose([scores[one.alert_id] for one in alerts], expected, atol=1e-6)
 
 
 def test_problems_are_one_line_and_an_exit_code(tmp_path):

@@ -5,7 +5,7 @@ Parse, call, print; what the verbs do is in `astrid.alerts` and `astrid.survey`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astrid.cli.alert_options import Formats, Json, Models, with_formats
 from astrid.cli.output import emit, progress
 
 if TYPE_CHECKING:
@@ -34,20 +35,12 @@ Files = Annotated[
     list[Path],
     typer.Argument(help="Packets (.avro, .bin), Parquet files, tar archives, or folders of them."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Layouts = Annotated[
-    Path | None,
-    typer.Option("--layout", help="TOML that describes the packets of a survey AstrID does not know."),
-]
-Schemas = Annotated[
-    Path | None,
-    typer.Option("--schemas", help="Folder or archive of Avro schemas, for packets that only name theirs."),
-]
-Registry = Annotated[
-    str | None, typer.Option("--registry", help="Address of a schema registry, for the same.", metavar="URL")
-]
+Table = Annotated[Path, typer.Option(help="Parquet file with a row for each alert.", dir_okay=False)]
 Keep = Annotated[
-    Path | None, typer.Option("--quarantine", help="Folder that keeps the packets that cannot be used.")
+    Path | None,
+    typer.Option(
+        "--quarantine", help="Folder that keeps the packets that cannot be used.", show_default=False
+    ),
 ]
 
 
@@ -60,11 +53,10 @@ class _Reading:
 
 
 @app.command()
+@with_formats
 def inspect(
     files: Files,
-    layout: Layouts = None,
-    schemas: Schemas = None,
-    registry: Registry = None,
+    formats: Formats,
     quarantine: Keep = None,
     json: Json = False,
 ) -> None:
@@ -72,7 +64,7 @@ def inspect(
 
     Example: `astrid alerts inspect night.tar.gz`
     """
-    with _reading(files, layout, schemas, registry, quarantine, json) as reading:
+    with _reading(files, formats, quarantine, json) as reading:
         for _ in reading.alerts:
             pass
     counts = reading.intake.as_dict()
@@ -80,13 +72,12 @@ def inspect(
 
 
 @app.command()
+@with_formats
 def export(
     files: Files,
-    out: Annotated[Path, typer.Option(help="Parquet file with a row for each alert.", dir_okay=False)],
+    out: Table,
+    formats: Formats,
     cutouts: Annotated[bool, typer.Option("--cutouts", help="Also the images.")] = False,
-    layout: Layouts = None,
-    schemas: Schemas = None,
-    registry: Registry = None,
     quarantine: Keep = None,
     json: Json = False,
 ) -> None:
@@ -96,46 +87,46 @@ def export(
     """
     from astrid.alerts.tables import write_alerts
 
-    with _reading(files, layout, schemas, registry, quarantine, json) as reading:
+    with _reading(files, formats, quarantine, json) as reading:
         write_alerts(reading.alerts, out, cutouts=cutouts)
     counts = {"out": str(out), **reading.intake.as_dict()}
     emit(json, counts, lambda: _view(counts))
 
 
 @app.command()
+@with_formats
 def score(
     files: Files,
-    out: Annotated[Path, typer.Option(help="Parquet file with a row for each alert.", dir_okay=False)],
-    model: Annotated[
-        str, typer.Option(help="Name or path of a bundle; live is the one of braai that is in use.")
-    ] = "live",
-    layout: Layouts = None,
-    schemas: Schemas = None,
-    registry: Registry = None,
+    out: Table,
+    formats: Formats,
+    model: Models = None,
     quarantine: Keep = None,
     json: Json = False,
 ) -> None:
-    """Say of each alert how probably it is real; one that cannot be scored says why.
+    """Say of each alert how probably it is real, by one or several models side by side.
 
-    Example: `astrid alerts score night.tar.gz --out scores.parquet`
+    An alert that cannot be scored says why.
+
+    Example: `astrid alerts score night.tar.gz --model braai.sim1 --model braai.real1 --out scores.parquet`
     """
-    from astrid.survey.alert_scores import score_alerts
+    from astrid.stream.score_table import score_alerts
+    from astrid.stream.scores import Scorer
 
-    with _reading(files, layout, schemas, registry, quarantine, json, history=False) as reading:
-        summary = score_alerts(reading.alerts, out, model=model)
+    scorer = Scorer(model or None, dropout=True)
+    with _reading(files, formats, quarantine, json, history=False) as reading:
+        summary = score_alerts(reading.alerts, out, scorer)
     result = {**summary.as_dict(), **reading.intake.as_dict()}
     emit(json, result, lambda: _view(result))
 
 
 @app.command()
+@with_formats
 def retry(
     folder: Annotated[Path, typer.Argument(help="Quarantine of an earlier command.", file_okay=False)],
     out: Annotated[
         Path, typer.Option(help="Parquet file of the alerts that can now be read.", dir_okay=False)
     ],
-    layout: Layouts = None,
-    schemas: Schemas = None,
-    registry: Registry = None,
+    formats: Formats,
     json: Json = False,
 ) -> None:
     """Read packets in quarantine again; those that can be used leave it when the table is written.
@@ -148,7 +139,7 @@ def retry(
     place = Quarantine(folder)
     paths = place.paths()
     freed: list[Path] = []
-    with _reading(paths, layout, schemas, registry, folder, json) as reading:
+    with _reading(paths, formats, folder, json) as reading:
         write_alerts(reading.alerts, out)
     waiting = {name for name, _ in reading.intake.quarantined}
     for path in paths:
@@ -163,27 +154,24 @@ def retry(
 @contextmanager
 def _reading(
     files: list[Path],
-    layout: Path | None,
-    schemas: Path | None,
-    registry: str | None,
+    formats: Formats,
     quarantine: Path | None,
     json: bool,
     *,
     history: bool = True,
 ) -> Iterator[_Reading]:
-    from astrid.alerts import Intake, Quarantine, SchemaBook, read_alerts, read_layouts
+    from astrid.alerts import Intake, Quarantine, read_alerts
 
     intake = Intake()
     with progress(json, "files") as on_progress:
-        tell: Callable[[int, int], None] = on_progress
         alerts = read_alerts(
             files,
-            layouts=() if layout is None else read_layouts(layout),
-            book=SchemaBook(schemas, registry),
+            layouts=formats.layouts(),
+            book=formats.book(),
             history=history,
             quarantine=None if quarantine is None else Quarantine(quarantine),
             intake=intake,
-            on_progress=tell,
+            on_progress=on_progress,
         )
         yield _Reading(alerts, intake)
 
@@ -204,10 +192,10 @@ def _view(counts: dict[str, Any]) -> RenderableType:
         table.add_row("", "", f"{more:,}", "quarantined as well; --json lists them")
     facts = [("packets", f"{counts['n_packets']:,}"), ("good", f"{counts['n_good']:,}")]
     facts += [("quarantined", f"{counts['n_quarantined']:,}")]
-    if "bundle" in counts:
-        facts += [("scored", f"{counts['n_scored']:,} by {counts['bundle']} ({counts['hash'][:12]})")]
-        facts += [("real", f"{counts['n_real']:,} by its threshold")]
-        facts += [("unscored", f"{n:,}: {reason}") for reason, n in counts["unscored"].items()]
+    for one in counts.get("bundles", ()):
+        said = ", ".join(f"{n:,} {label}" for label, n in one["decisions"].items() if label)
+        facts += [(one["bundle"], f"{one['n_scored']:,} scored: {said} ({one['hash'][:12]})")]
+    facts += [("unscored", f"{n:,}: {reason}") for reason, n in counts.get("unscored", {}).items()]
     if "n_released" in counts:
         facts += [("left quarantine", f"{counts['n_released']:,}")]
     if "out" in counts:

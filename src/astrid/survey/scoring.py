@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from astrid.images.differencing import DifferenceResult
     from astrid.learn.bundle import Bundle
+    from astrid.learn.prediction import HeadPrediction, Predictor
+    from astrid.learn.task import Head
 
-__all__ = ["LIVE", "SCORE_COLUMNS", "choose_model", "is_scored", "score_candidates", "scored", "stacked"]
+__all__ = [
+    "LIVE", "SCORE_COLUMNS", "choose_model", "classify", "head_labels", "is_scored", "score_candidates",
+    "scored", "stacked",
+]  # fmt: skip
 
 LIVE = "live"
 """Instead of a model's name: the live bundle of the system ``braai``, if there is one."""
@@ -129,38 +134,97 @@ def score_candidates(triplets: Mapping[str, NDArray[Any]], bundle: Bundle) -> di
     BundleError
         The model cannot be run.
     """
-    ((name, one),) = bundle.task.inputs.items()
-    stack = stacked(triplets, one.channels)
-    n = len(stack)
-    values, spread = np.full((2, n), np.nan, np.float32)
-    text: dict[str, list[str]] = {key: [""] * n for key in ("real_decision", "real_set", "applicable")}
-    finite = np.isfinite(stack.reshape(n, -1).sum(axis=1, dtype=np.float64)) if n else np.zeros(0, bool)
-    for row in np.flatnonzero(~finite):
-        text["applicable"][row] = _NOT_FINITE
-    rows = np.flatnonzero(finite)
-    if len(rows):
-        from astrid.learn.prediction import Predictor
+    from astrid.learn.prediction import Predictor
 
-        predictor = Predictor(bundle)
-        with_dropout = bundle.card.uncertainty.method == "mc_dropout"
-        for batch in _batches(rows):
-            found = predictor({name: stack[batch]}, spread=not with_dropout)
-            head = found.heads[_HEAD]
-            values[batch], spread[batch] = head.values[:, 0], head.spread[:, 0]
-            for key, said in (
-                ("real_decision", head.decision),
-                ("real_set", head.labels_in_set),
-                ("applicable", found.applicable),
-            ):
-                for row, words in zip(batch.tolist(), said.tolist(), strict=True):
-                    text[key][row] = words
-        for batch in _batches(rows[values[rows] >= _SPREAD_FROM]) if with_dropout else ():
-            spread[batch] = predictor({name: stack[batch]}).heads[_HEAD].spread[:, 0]
+    ((_, one),) = bundle.task.inputs.items()
+    heads, applicable = classify(Predictor(bundle), stacked(triplets, one.channels))
+    head = heads[_HEAD]
     return {
-        "real": np.ma.masked_invalid(values),
-        "real_spread": np.ma.masked_invalid(spread),
-        **{key: np.array(words, dtype=np.str_) for key, words in text.items()},
+        "real": np.ma.masked_invalid(head.values[:, 0]),
+        "real_spread": np.ma.masked_invalid(head.spread[:, 0]),
+        "real_decision": head.decision,
+        "real_set": head.labels_in_set,
+        "applicable": applicable,
     }
+
+
+def classify(
+    predictor: Predictor, stack: NDArray[np.float32], *, dropout: bool = True
+) -> tuple[dict[str, HeadPrediction], NDArray[np.str_]]:
+    """What a model says about each item of a stack, whatever its heads.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of a bundle with one input.
+    stack : (n, size, size, k) float32 ndarray
+        With the channels of the bundle.
+    dropout : bool
+        Also the passes with dropout, where the bundle has them: ten times the cost of all the rest.
+        What is surely none of the positive labels is spared them.
+
+    Returns
+    -------
+    heads : dict of str to HeadPrediction
+        NaN and empty where pixels are not finite.
+    applicable : (n,) str ndarray
+        Empty where the model applies, else why not.
+    """
+    from astrid.learn.prediction import HeadPrediction
+
+    ((name, _),) = predictor.bundle.task.inputs.items()
+    n = len(stack)
+    finite = np.isfinite(stack.sum(axis=(1, 2, 3), dtype=np.float64))
+    rows = np.flatnonzero(finite)
+    with_dropout = predictor.bundle.card.uncertainty.method == "mc_dropout"
+    found = [predictor({name: stack[batch]}, spread=not with_dropout) for batch in _batches(rows)]
+    heads: dict[str, HeadPrediction] = {}
+    for head, kind in predictor.bundle.task.heads.items():
+        parts = [one.heads[head] for one in found]
+        values, spread = np.full((2, n, kind.size), np.nan, np.float32)
+        if parts:
+            values[rows] = np.concatenate([one.values for one in parts])
+            spread[rows] = np.concatenate([one.spread for one in parts])
+        decision = _spread_out([one.decision for one in parts], rows, n)
+        sets = _spread_out([one.labels_in_set for one in parts], rows, n)
+        heads[head] = HeadPrediction(head_labels(head, kind), values, spread, decision, sets)
+    applicable = np.where(finite, _spread_out([one.applicable for one in found], rows, n), _NOT_FINITE)
+    if with_dropout and dropout:
+        for batch in _batches(rows[_worth_a_spread(heads, predictor.bundle)[rows]]):
+            for head, one in predictor({name: stack[batch]}).heads.items():
+                heads[head].spread[batch] = one.spread
+    return heads, applicable
+
+
+def head_labels(name: str, head: Head) -> tuple[str, ...]:
+    """What the numbers of a head are called; of yes or no there is one, of the positive label."""
+    from astrid.learn.task import Binary, Multiclass, Multilabel, Regression
+
+    if isinstance(head, Binary):
+        return head.labels[1:]
+    if isinstance(head, Multiclass | Multilabel):
+        return head.labels
+    return head.names if isinstance(head, Regression) else (name,)
+
+
+def _spread_out(parts: list[NDArray[np.str_]], rows: NDArray[np.int64], n: int) -> NDArray[np.str_]:
+    """Words at their rows, empty elsewhere."""
+    words = np.concatenate([np.zeros(0, np.str_), *parts])
+    out = np.zeros(n, words.dtype)
+    out[rows] = words
+    return out
+
+
+def _worth_a_spread(heads: Mapping[str, HeadPrediction], bundle: Bundle) -> NDArray[np.bool_]:
+    kinds = bundle.task.heads
+    return np.logical_or.reduce(
+        [
+            one.values[:, 0] >= _SPREAD_FROM
+            if kinds[name].kind == "binary"
+            else np.isfinite(one.values[:, 0])
+            for name, one in heads.items()
+        ]
+    )
 
 
 def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
