@@ -68,7 +68,7 @@ def summarise(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.where(same_sign, (own["magpsf"] - _taken(mag, before)) / gap, np.nan)
         significance = flux / flux_err
-    strong = earlier & forced & (flux_err > 0)
+    strong = earlier & forced & (flux_err > 0) & np.isfinite(flux)
     found = {
         "n_detections": _count(row, seen, n),
         "n_negative": _count(row, seen & (sign == 0), n),
