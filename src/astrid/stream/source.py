@@ -16,7 +16,7 @@ from typing import Protocol
 from astrid.alerts.container import Packet, Skips
 from astrid.alerts.schemas import SchemaBook
 from astrid.alerts.sources import read_packets
-from astrid.errors import PacketError, StreamError, UsageError
+from astrid.errors import PacketError, UsageError
 
 __all__ = ["Delivery", "FileSource", "Source", "open_source"]
 
@@ -133,7 +133,11 @@ def open_source(
         raise UsageError(f"{streams[0]}: a stream cannot be read together with other sources; give it alone")
     if not streams:
         return FileSource(places, book=book, skips=skips, share=share, on_progress=on_progress)
-    raise StreamError("a stream cannot be read yet")
+    from astrid.stream.brokers import parse_address
+    from astrid.stream.kafka import KafkaSource
+
+    parsed = parse_address(str(streams[0]), brokers, group)
+    return KafkaSource(parsed, book=book, skips=skips, start=start, idle=idle)
 
 
 class FileSource:
