@@ -61,7 +61,7 @@ class Broker(BaseModel):
     scope: str | None = None
     ca: Path | None = None
     group: str | None = None
-    session: float = Field(15.0, ge=1, le=1800)
+    session: float = Field(default=15.0, ge=1, le=1800)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -356,8 +356,8 @@ def _text(content: bytes) -> bytes:
     return bytes(length) + content
 
 
-def _nothing_skipped(schema: str) -> frozenset[str]:
-    return frozenset()
+def _nothing_skipped(schema: str) -> Mapping[str, frozenset[str]]:
+    return {}
 
 
 def _nothing() -> None:

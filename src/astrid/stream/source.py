@@ -7,7 +7,8 @@ none of its business.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Protocol
 from astrid.alerts.container import Packet, Skips
 from astrid.alerts.schemas import SchemaBook
 from astrid.alerts.sources import read_packets
-from astrid.errors import PacketError, UsageError
+from astrid.errors import PacketError, StreamError, UsageError
+from astrid.stream.http import fetched
 
 __all__ = ["Delivery", "FileSource", "Source", "open_source"]
 
@@ -92,6 +94,7 @@ def open_source(
     start: str = "earliest",
     idle: float | None = None,
     on_progress: Progress | None = None,
+    on_fetch: Progress | None = None,
 ) -> Source:
     """The source of an address.
 
@@ -117,6 +120,8 @@ def open_source(
         A stream that gives nothing for so long has ended; for ever open if not given.
     on_progress : callable, optional
         Told how many files are done, and of how many.
+    on_fetch : callable, optional
+        Told how many bytes of a file on a server have come, and of how many.
 
     Raises
     ------
@@ -132,7 +137,9 @@ def open_source(
     if streams and len(places) > 1:
         raise UsageError(f"{streams[0]}: a stream cannot be read together with other sources; give it alone")
     if not streams:
-        return FileSource(places, book=book, skips=skips, share=share, on_progress=on_progress)
+        return FileSource(
+            places, book=book, skips=skips, share=share, on_progress=on_progress, on_fetch=on_fetch
+        )
     from astrid.stream.brokers import parse_address
     from astrid.stream.kafka import KafkaSource
 
@@ -147,7 +154,7 @@ class FileSource:
     ----------
     places : sequence of str or Path
         Paths, or addresses that begin with http:// or https://.
-    book, skips, share, on_progress
+    book, skips, share, on_progress, on_fetch
         See `open_source`.
 
     Raises
@@ -166,6 +173,7 @@ class FileSource:
         skips: Skips | None = None,
         share: tuple[int, int] = (0, 1),
         on_progress: Progress | None = None,
+        on_fetch: Progress | None = None,
     ) -> None:
         if not places:
             raise UsageError("no source of packets is given; name files, folders, archives or a stream")
@@ -177,7 +185,7 @@ class FileSource:
                 raise PacketError(
                     f"{place}: there is no such file; give Avro or Parquet files, folders or archives"
                 )
-        self._places, self._on_progress = list(places), on_progress
+        self._places, self._on_progress, self._on_fetch = list(places), on_progress, on_fetch
         self._book, self._skips = book or SchemaBook(), skips
         self._worker, self._n = worker, n
 
@@ -185,34 +193,38 @@ class FileSource:
         """Packets as `Source` gives them; `linger` is of no use with files."""
         packets: list[Packet] = []
         arrived = 0.0
-        reading = self._packets()
-        while True:
-            try:
-                packet = next(reading, None)
-            except PacketError:
-                if packets:  # what was read before the damage is not lost with it
+        with closing(self._packets()) as reading:
+            while True:
+                try:
+                    packet = next(reading, None)
+                except (PacketError, StreamError):
+                    if packets:  # what was read before the damage is not lost with it
+                        yield Delivery(packets, arrived, _nothing, None)
+                    raise
+                if packet is not None:
+                    arrived = arrived if packets else time.time()
+                    packets.append(packet)
+                if packets and (packet is None or len(packets) >= size):
                     yield Delivery(packets, arrived, _nothing, None)
-                raise
-            if packet is not None:
-                arrived = arrived if packets else time.time()
-                packets.append(packet)
-            if packets and (packet is None or len(packets) >= size):
-                yield Delivery(packets, arrived, _nothing, None)
-                packets = []
-            if packet is None:
-                return
+                    packets = []
+                if packet is None:
+                    return
 
     def close(self) -> None:
         """Nothing is open between deliveries."""
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self) -> Generator[Packet, None, None]:
         turn = count()
 
         def mine() -> bool:
             return next(turn) % self._n == self._worker
 
         for done, place in enumerate(self._places):
-            yield from read_packets(place, self._book, self._skips, mine)
+            if _is_remote(place):
+                with fetched(str(place), on_progress=self._on_fetch) as path:
+                    yield from read_packets(path, self._book, self._skips, mine)
+            else:
+                yield from read_packets(place, self._book, self._skips, mine)
             if self._on_progress is not None:
                 self._on_progress(done + 1, len(self._places))
 
