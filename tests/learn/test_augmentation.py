@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from astrid.errors import UsageError
-from astrid.learn.augmentation import augmentation, dihedral
+from astrid.learn.augmentation import augmentation, dihedral, mirror
 
 SYMMETRIES = [
     lambda a, k=k, f=f: np.rot90(a[:, ::-1] if f else a, k) for k in range(4) for f in (False, True)
@@ -64,5 +64,23 @@ def test_augmentation_is_found_by_name():
     assert augmentation("none") is None
     assert augmentation("dihedral") is dihedral
     assert augmentation("astrid.learn.augmentation:dihedral") is dihedral
-    with pytest.raises(UsageError, match="no augmentation 'mirror'; choose none, dihedral or"):
-        augmentation("mirror")
+    with pytest.raises(UsageError, match="no augmentation 'shear'; choose none, dihedral, mirror, or"):
+        augmentation("shear")
+
+
+def test_mirrored_curves_of_an_item_run_backwards_together():
+    generator = torch.Generator().manual_seed(0)
+    long = torch.arange(40.0).reshape(4, 5, 2) + torch.zeros(8, 4, 5, 2)
+    inputs = {
+        "long": long.reshape(32, 5, 2),
+        "short": long.reshape(32, 5, 2)[:, :3].clone(),
+        "n": torch.ones(32, 3),
+    }
+    before = {name: one.clone() for name, one in inputs.items()}
+    after, _ = mirror(inputs, {}, generator)
+    turned = (after["long"] != before["long"]).flatten(1).any(1)
+    assert 8 < turned.sum() < 24
+    for name in ("long", "short"):
+        torch.testing.assert_close(after[name][turned], before[name][turned].flip(1))
+        torch.testing.assert_close(after[name][~turned], before[name][~turned])
+    torch.testing.assert_close(after["n"], before["n"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from astrid.errors import UsageError
 from astrid.learn.task import imported
 
-__all__ = ["Augmentation", "augmentation", "dihedral"]
+__all__ = ["Augmentation", "augmentation", "dihedral", "mirror"]
 
 Batch = tuple[dict[str, Tensor], dict[str, Tensor]]
 Augmentation = Callable[[dict[str, Tensor], dict[str, Tensor], torch.Generator], Batch]
@@ -27,7 +27,7 @@ def augmentation(name: str) -> Augmentation | None:
     Parameters
     ----------
     name : str
-        ``none``, ``dihedral`` or ``"module:function"``.
+        ``none``, ``dihedral``, ``mirror`` or ``"module:function"``.
 
     Raises
     ------
@@ -78,6 +78,30 @@ def dihedral(inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: t
     return inputs, targets
 
 
+def mirror(inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> Batch:
+    """Run every second item's curves backwards, drawn per item; for what does not know past from future.
+
+    Parameters
+    ----------
+    inputs : dict of str to Tensor
+        Curves are (n, length, channels); anything of other rank is left alone. Changed in place.
+    targets : dict of str to Tensor
+        Left alone.
+    generator : `torch.Generator`
+
+    Returns
+    -------
+    inputs, targets : dict of str to Tensor
+    """
+    for_all: Tensor | None = None
+    for one in _of_rank(inputs, 3):
+        if for_all is None:
+            for_all = torch.randint(2, (len(one),), generator=generator, device=generator.device)
+        rows = for_all.nonzero()[:, 0].to(one.device)
+        one.index_copy_(0, rows, one.index_select(0, rows).flip(1))
+    return inputs, targets
+
+
 def _turn(images: Tensor, symmetry: int) -> Tensor:
     """Images (n, ny, nx, …) under the symmetry whose bits say: mirror x, mirror y, swap x and y."""
     axes = [axis for bit, axis in ((1, 2), (2, 1)) if symmetry & bit]
@@ -89,4 +113,4 @@ def _of_rank(tensors: Mapping[str, Tensor], rank: int) -> list[Tensor]:
     return [one for one in tensors.values() if one.ndim == rank]
 
 
-_KNOWN: dict[str, Augmentation] = {"dihedral": dihedral}
+_KNOWN: dict[str, Augmentation] = {"dihedral": dihedral, "mirror": mirror}

@@ -143,7 +143,7 @@ class Training(_Frozen):
     class_weights : bool
         Weigh each class in the loss by one over its number.
     augment : str
-        ``none``, ``dihedral``, or ``"module:function"``.
+        ``none``, ``dihedral``, ``mirror``, or ``"module:function"``.
     precision : {"32", "bf16", "16", "auto"}
         ``auto`` takes bf16 where the processor has it.
     channels_last : bool
