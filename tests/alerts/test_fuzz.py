@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from astrid.alerts import SchemaBook, centred_triplet, decode
 from astrid.alerts.container import packets_in
-from astrid.alerts.intake import without_histories
+from astrid.alerts.intake import mapped_histories, without_histories
 from astrid.alerts.schemas import parse_schema
 from astrid.alerts.skipping import skip, skipping_steps, varint
 from astrid.errors import AstridError, PacketError
@@ -26,7 +26,7 @@ NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-200, 200))
 def outcome(content: bytes, book: SchemaBook, *, history: bool = True) -> str:
     """Decode whatever is in the bytes as the commands do."""
     said = ""
-    skips = (lambda schema: frozenset()) if history else without_histories()
+    skips = mapped_histories() if history else without_histories()
     for packet in packets_in("fuzz", content, book, skips):
         try:
             centred_triplet(decode(packet, history=history))

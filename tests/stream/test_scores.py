@@ -63,7 +63,8 @@ def alert(number: int, image: np.ndarray | None) -> Alert:
     cutout = Cutout(image, "" if image is not None else "is absent")
     return Alert(
         survey="toy", alert_id=str(number), ra=1.0, dec=2.0, detection=Measurement(mjd=60000.0),
-        object_id="o", version="", time_scale="utc", history=None, cutouts=dict.fromkeys(PLANES, cutout), x=None, y=None,
+        object_id="o", version="", time_scale="utc", history=None,
+        cutouts=dict.fromkeys(PLANES, cutout), x=None, y=None,
         flipped=False, extras={},
     )  # fmt: skip
 

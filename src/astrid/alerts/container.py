@@ -7,7 +7,7 @@ that it is whole, schemas are kept between files, and histories can be skipped.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,8 @@ class Packet:
     suffix: str = ".avro"
 
 
-Skips = Callable[[str], frozenset[str]]
-"""Schema name -> fields that nobody wants."""
+Skips = Callable[[str], Mapping[str, frozenset[str]]]
+"""Schema name -> fields that are not read whole, and which fields of their items are; see `Schema.reader`."""
 
 
 def packets_in(name: str, content: Any, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
@@ -67,7 +67,7 @@ def packets_in(name: str, content: Any, book: SchemaBook, skips: Skips) -> Itera
     book : SchemaBook
         For those that do not carry their schema.
     skips : callable
-        Says for the name of a schema which fields are not read.
+        Says for the name of a schema what is not read whole.
 
     Yields
     ------

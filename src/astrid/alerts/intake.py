@@ -20,7 +20,7 @@ from astrid.alerts.schemas import SchemaBook
 from astrid.alerts.sources import read_packets
 from astrid.errors import PacketError
 
-__all__ = ["Intake", "decode", "read_alerts", "without_histories"]
+__all__ = ["Intake", "decode", "mapped_histories", "read_alerts", "without_histories"]
 
 
 @dataclass
@@ -132,7 +132,7 @@ def read_alerts(
         The quarantine cannot be written.
     """
     counts = Intake() if intake is None else intake
-    skips = None if history else without_histories(layouts)
+    skips = mapped_histories(layouts) if history else without_histories(layouts)
     for done, path in enumerate(files):
         for packet in read_packets(path, book, skips):
             try:
@@ -158,9 +158,21 @@ def without_histories(own: tuple[Layout, ...] = ()) -> Skips:
     own : tuple of Layout
         Of one's own, asked before those of AstrID.
     """
-    known: dict[str, frozenset[str]] = {}
+    fields = mapped_histories(own)
+    return lambda schema: dict.fromkeys(fields(schema), frozenset())
 
-    def skips(schema: str) -> frozenset[str]:
+
+def mapped_histories(own: tuple[Layout, ...] = ()) -> Skips:
+    """What `read_packets` needs to read of earlier measurements what alerts have, and no more.
+
+    Parameters
+    ----------
+    own : tuple of Layout
+        Of one's own, asked before those of AstrID.
+    """
+    known: dict[str, dict[str, frozenset[str]]] = {}
+
+    def skips(schema: str) -> dict[str, frozenset[str]]:
         if schema not in known:
             known[schema] = _histories(schema, own)
         return known[schema]
@@ -168,11 +180,14 @@ def without_histories(own: tuple[Layout, ...] = ()) -> Skips:
     return skips
 
 
-def _histories(schema: str, own: tuple[Layout, ...]) -> frozenset[str]:
-    """The fields of earlier measurements; of a table, whose survey only its rows tell, those of all."""
-    if not schema:
-        return frozenset().union(*(one.histories for one in (*own, *known_layouts())))
+def _histories(schema: str, own: tuple[Layout, ...]) -> dict[str, frozenset[str]]:
+    """The lists of earlier measurements; of a table, whose survey only its rows tell, those of all."""
+    found: dict[str, frozenset[str]] = {}
     try:
-        return find_layout(schema, None, own).histories
+        chosen = [find_layout(schema, None, own)] if schema else [*own, *known_layouts()]
     except PacketError:
-        return frozenset()
+        return found
+    for one in chosen:
+        for name, fields in one.histories.items():
+            found[name] = found.get(name, frozenset()) | fields
+    return found

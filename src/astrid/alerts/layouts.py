@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from astrid.errors import PacketError, UsageError
 __all__ = ["Field", "Layout", "find_layout", "layouts", "read_layouts"]
 
 _TRUE, _FALSE = {"t", "1", "true", "1.0"}, {"f", "0", "false", "0.0", "-1"}
+_SIGNS = {"t": True, "f": False, "1": True, "0": False}
 _JD = 2400000.5
 _EXACT = 2**53  # above, a float does not tell one whole number from the next
 
@@ -63,6 +64,15 @@ class Photometry(_Model):
     sign: str | None = None
     id: str | None = None
     system: Literal["AB", "unknown"] | dict[str, float] = "unknown"
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """All fields that are named; never empty, which would mean that the list is not read."""
+        given = (
+            self.jd, self.mjd, self.band, self.mag, self.mag_err, self.flux, self.flux_err, self.zero_point,
+            self.limiting_mag, self.sign, self.id,
+        )  # fmt: skip
+        return frozenset(name or "" for name in given)
 
 
 class History(_Model):
@@ -158,10 +168,14 @@ class Layout(_Model):
     longitude: float = 0.0
     fields: dict[str, Field] = {}
 
-    @property
-    def histories(self) -> frozenset[str]:
-        """Fields of the packet that hold earlier measurements."""
-        return frozenset(one.list for one in self.history)
+    @cached_property
+    def histories(self) -> Mapping[str, frozenset[str]]:
+        """Fields of the packet that hold earlier measurements, and what measurements have of their items."""
+        found: dict[str, frozenset[str]] = {}
+        for one in self.history:
+            fields = (one.photometry or self.photometry).fields
+            found[one.list] = found.get(one.list, frozenset()) | fields
+        return found
 
     def alert(
         self, record: Mapping[str, Any], *, schema: str = "", history: bool = True, cutouts: bool = True
@@ -207,7 +221,7 @@ class Layout(_Model):
         measure, missing = _reader(self.photometry, False, self._absent), self._absent
         x, y = _number(body.get(self.x), missing), _number(body.get(self.y), missing)
         detection = measure(body)
-        taken = {path.partition(".")[0] for path in self.cutouts.values()} | self.histories
+        taken = self._taken
         return Alert(
             survey=self.name,
             alert_id=identity,
@@ -225,7 +239,12 @@ class Layout(_Model):
             extras={key: value for key, value in record.items() if key not in taken},
         )
 
-    @property
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        """Fields of the packet that are no extras."""
+        return frozenset(path.partition(".")[0] for path in self.cutouts.values()) | self.histories.keys()
+
+    @cached_property
     def _absent(self) -> tuple[float, ...]:
         return self.missing if self.missing_numbers else ()
 
@@ -251,33 +270,40 @@ def _reader(fields: Photometry, forced: bool, missing: tuple[float, ...]) -> _Me
 
 
 def _made(fields: Photometry, forced: bool, missing: tuple[float, ...]) -> _Measure:
-    known = fields.system != "unknown"
+    # histories are long and this is called for each of their items: names are looked up once, here
+    known, bands, constant = fields.system != "unknown", fields.bands, fields.constant_band
     offsets = fields.system if isinstance(fields.system, dict) else None
+    jd_name, mjd_name, band_name, sign_name, id_name = (
+        fields.jd, fields.mjd, fields.band, fields.sign, fields.id,
+    )  # fmt: skip
+    mag_name, mag_err_name, limit_name = fields.mag, fields.mag_err, fields.limiting_mag
+    flux_name, flux_err_name, zero_name = fields.flux, fields.flux_err, fields.zero_point
 
     def number(record: Mapping[str, Any], name: str | None) -> float | None:
-        return None if name is None else _number(record.get(name), missing)
+        value = None if name is None else record.get(name)
+        if value.__class__ is float and value not in missing and math.isfinite(value):
+            return value  # as nearly all
+        return _number(value, missing)
 
     def measure(record: Mapping[str, Any]) -> Measurement:
-        mjd = number(record, fields.mjd)
-        if mjd is None and fields.jd is not None:
-            jd = number(record, fields.jd)
+        mjd = number(record, mjd_name)
+        if mjd is None and jd_name is not None:
+            jd = number(record, jd_name)
             mjd = None if jd is None else jd - _JD
-        band = fields.constant_band
-        if fields.band is not None:
-            given = record.get(fields.band)
-            band = (
-                None if given is None else fields.bands.get(str(given), None if fields.bands else str(given))
-            )
-        positive = None if fields.sign is None else _sign(record.get(fields.sign))
-        identity = None if fields.id is None else _identifier(record.get(fields.id), missing)
+        band = constant
+        if band_name is not None:
+            given = record.get(band_name)
+            band = None if given is None else bands.get(str(given), None if bands else str(given))
+        positive = None if sign_name is None else _sign(record.get(sign_name))
+        identity = None if id_name is None else _identifier(record.get(id_name), missing)
         if not known:
             return Measurement(mjd, band, positive=positive, forced=forced, id=identity)
         shift = 0.0 if offsets is None else offsets.get(band or "")
-        limit = number(record, fields.limiting_mag)
-        if fields.flux is not None:
-            flux, flux_err = number(record, fields.flux), number(record, fields.flux_err)
-            if fields.zero_point is not None:
-                zero = number(record, fields.zero_point)
+        limit = number(record, limit_name)
+        if flux_name is not None:
+            flux, flux_err = number(record, flux_name), number(record, flux_err_name)
+            if zero_name is not None:
+                zero = number(record, zero_name)
                 # -50 to 100 mag: outside, the power overflows and the number is none
                 scale = 10 ** (0.4 * (31.4 - zero)) if zero is not None and -50 < zero < 100 else None
                 flux = None if flux is None or scale is None else flux * scale
@@ -286,7 +312,7 @@ def _made(fields: Photometry, forced: bool, missing: tuple[float, ...]) -> _Meas
             if positive is None and flux is not None:
                 positive = flux > 0
         else:
-            mag, mag_err = number(record, fields.mag), number(record, fields.mag_err)
+            mag, mag_err = number(record, mag_name), number(record, mag_err_name)
             mag = None if mag is None or shift is None else mag + shift
             flux, flux_err = from_magnitude(mag, mag_err, positive)
         limit = None if limit is None or shift is None else limit + shift
@@ -305,6 +331,8 @@ def _number(value: Any, missing: tuple[float, ...]) -> float | None:
 
 
 def _identifier(value: Any, missing: tuple[float, ...]) -> str | None:
+    if value.__class__ is int and value not in missing:
+        return str(value)
     if value is None or value == "" or (isinstance(value, int | float) and value in missing):
         return None
     if isinstance(value, float):  # tables make floats of whole numbers that have gaps
@@ -315,6 +343,8 @@ def _identifier(value: Any, missing: tuple[float, ...]) -> str | None:
 
 
 def _sign(value: Any) -> bool | None:
+    if value.__class__ is str and value in _SIGNS:  # else they are made lower case over and over again
+        return _SIGNS[value]
     text = str(value).lower()
     return True if text in _TRUE else False if text in _FALSE else None
 

@@ -11,12 +11,13 @@ import re
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from astrid.alerts.projection import list_reader
 from astrid.alerts.skipping import skip, skipping_steps
 from astrid.errors import PacketError, UsageError
 
@@ -56,57 +57,75 @@ class Schema:
         self._named: dict[str, Any] = {}
         if _least(parsed, self._named, (), 0) < 1:
             raise PacketError("the schema is of records that take no bytes")
-        self._readers: dict[frozenset[str], _Reader] = {}
+        self._readers: dict[frozenset[tuple[str, frozenset[str]]], _Reader] = {}
 
-    def reader(self, without: frozenset[str] = frozenset()) -> _Reader:
+    def reader(self, parts: Mapping[str, frozenset[str]] | None = None) -> _Reader:
         """A function that reads a record at a place in some bytes and says where it ends.
 
         Parameters
         ----------
-        without : frozenset of str
-            Fields that are skipped, which is several times cheaper than to decode them.
+        parts : mapping of str to frozenset of str, optional
+            Lists that are not read whole, and which fields of their items are: several times cheaper
+            than to decode them. Of none, the list is skipped and is not in the record.
         """
-        if without not in self._readers:
-            self._readers[without] = self._made(without)
-        return self._readers[without]
+        key = frozenset(parts.items()) if parts else frozenset()
+        if key not in self._readers:
+            self._readers[key] = self._made(dict(key))
+        return self._readers[key]
 
-    def _made(self, without: frozenset[str]) -> _Reader:
-        import fastavro
-
-        # runs of fields that are read, and between them steps that skip
-        parts: list[tuple[Any, Any]] = []
+    def _made(self, parts: dict[str, frozenset[str]]) -> _Reader:
+        # runs of fields that are read whole, runs that are skipped, and lists that are read in part
+        plan: list[tuple[str, list[Any], Any]] = []
         for field in self._parsed["fields"]:
-            wanted = field["name"] not in without
-            if not parts or wanted != (parts[-1][1] is None):
-                parts.append(([], None) if wanted else ([], []))
-            parts[-1][0].append(field)
-        plan = [
-            ({**self._parsed, "fields": fields}, None)
-            if steps is None
-            else (None, skipping_steps({"type": "record", "fields": fields}, self._named))
-            for fields, steps in parts
+            wanted, partly = parts.get(field["name"]), None
+            if wanted:
+                partly = list_reader(field["type"], wanted, self._named)
+            way = "skip" if wanted == frozenset() else "whole" if partly is None else "list"
+            if way == "list" or not plan or plan[-1][0] != way:
+                plan.append((way, [], partly))
+            plan[-1][1].append(field)
+        schemas = [{**self._parsed, "fields": fields} for _, fields, _ in plan]
+        steps = [
+            skipping_steps(schema, self._named) if way == "skip" else ()
+            for schema, (way, _, _) in zip(schemas, plan, strict=True)
+        ]
+        ways = [
+            (way, fields[0]["name"], schema, step, partly)
+            for (way, fields, partly), schema, step in zip(plan, schemas, steps, strict=True)
         ]
 
         def read(content: bytes, place: int) -> tuple[dict[str, Any], int]:
             record: dict[str, Any] = {}
             stream = BytesIO(content)
-            for schema, steps in plan:
-                if steps is not None:
-                    place = skip(steps, content, place)
-                else:
-                    stream.seek(place)
-                    try:
-                        part = fastavro.schemaless_reader(stream, schema, None)
-                    except BROKEN as error:
-                        reason = " ".join(f"{type(error).__name__}: {error}".split())
-                        raise PacketError(f"the record is broken ({reason})") from error
-                    record.update(part)
-                    place = stream.tell()
+            for way, name, schema, step, partly in ways:
+                if way == "skip":
+                    place = skip(step, content, place)
+                    continue
+                if way == "list":
+                    found = partly(content, place)
+                    if found is not None:
+                        record[name], place = found
+                        continue
+                place = _read_whole(stream, schema, record, place)
             if place > len(content):
                 raise PacketError("the record ends beyond its packet")
             return record, place
 
         return read
+
+
+def _read_whole(stream: BytesIO, schema: Any, record: dict[str, Any], place: int) -> int:
+    """Read the fields of a schema into a record; where they end."""
+    import fastavro
+
+    stream.seek(place)
+    try:
+        part = fastavro.schemaless_reader(stream, schema, None)
+    except BROKEN as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PacketError(f"the record is broken ({reason})") from error
+    record.update(part)
+    return stream.tell()
 
 
 @lru_cache(maxsize=32)

@@ -12,16 +12,17 @@ from typing import Any
 
 from astrid.errors import PacketError
 
-__all__ = ["Step", "skip", "skipping_steps", "varint"]
+__all__ = ["FIXED", "Step", "skip", "skipping_steps", "varint"]
 
 # what follows one another in the bytes: a pattern; a text or bytes; blocks of items; one of several
 Step = tuple[str, Any]
 
 _NUMBER = rb"[\x80-\xff]*+[\x00-\x7f]"
-_FIXED = {
+FIXED = {
     "null": b"", "boolean": b"[\x00\x01]", "int": _NUMBER, "long": _NUMBER, "enum": _NUMBER,
     "float": b".{4}", "double": b".{8}",
 }  # fmt: skip
+"""Patterns of the types that need no look at their content; for expressions in which . is any byte."""
 
 
 def skipping_steps(schema: Any, named: Mapping[str, Any]) -> tuple[Step, ...]:
@@ -69,8 +70,8 @@ def _pieces(schema: Any, named: Mapping[str, Any]) -> list[Step]:
         return [("pattern", b".{%d}" % schema["size"])]
     if kind in ("string", "bytes"):
         return [("text", None)]
-    if isinstance(kind, str) and kind in _FIXED:
-        return [("pattern", _FIXED[kind])]
+    if isinstance(kind, str) and kind in FIXED:
+        return [("pattern", FIXED[kind])]
     return _pieces(named[kind] if isinstance(kind, str) else kind, named)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def read_packets(
     book : SchemaBook, optional
         For packets that do not carry their schema.
     skips : callable, optional
-        Says for the name of a schema which fields are not read.
+        Says for the name of a schema what is not read whole; see `astrid.alerts.intake`.
     mine : callable, optional
         Asked before each file, member of an archive or run of rows of a table whether it is to be read:
         several processes share a night so.
@@ -69,8 +69,8 @@ def read_packets(
         raise PacketError(f"{path}: expected .avro, .bin, .parquet, .tar.gz or a folder; give one of these")
 
 
-def _all(schema: str) -> frozenset[str]:
-    return frozenset()
+def _all(schema: str) -> Mapping[str, frozenset[str]]:
+    return {}
 
 
 def _every() -> bool:
@@ -123,7 +123,7 @@ def _rows(path: Path, name: str, skips: Skips, mine: Callable[[], bool]) -> Iter
 
     try:
         table = pq.ParquetFile(path)
-        columns = [column for column in table.schema_arrow.names if column not in skips("")]
+        columns = [column for column in table.schema_arrow.names if skips("").get(column) != frozenset()]
         count = 0
         for batch in table.iter_batches(batch_size=_ROWS, columns=columns):
             if not mine():

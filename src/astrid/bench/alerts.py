@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from astrid.alerts import SchemaBook, centred_triplet, decode
 from astrid.alerts.container import packets_in
-from astrid.alerts.intake import without_histories
+from astrid.alerts.intake import mapped_histories, without_histories
 from astrid.alerts.tables import to_table
 from astrid.bench._real_pairs import real_images
 from astrid.bench.frame import ONE_THREAD, Report, Row, measure_process
@@ -33,7 +33,7 @@ _PACKAGES = ("fastavro", "pyarrow", "onnxruntime")
 _FILE = "ztf_alerts_dev.tar.gz"
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 _BATCH = 64
-_WITHOUT = without_histories()
+_MAPPED, _WITHOUT = mapped_histories(), without_histories()
 
 
 def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> Report:
@@ -125,7 +125,7 @@ def _rates(path: str, n: int, turns: int) -> dict[str, float]:
 
 
 def _alerts(contents: Sequence[bytes], *, history: bool = True, cutouts: bool = True) -> Any:
-    book, skips = SchemaBook(), (lambda schema: frozenset()) if history else _WITHOUT
+    book, skips = SchemaBook(), _MAPPED if history else _WITHOUT
     for content in contents:
         for packet in packets_in("", content, book, skips):
             yield decode(packet, history=history, cutouts=cutouts)
