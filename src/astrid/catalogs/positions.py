@@ -6,6 +6,7 @@ Values become degrees; a row without a usable position gets a reason. Reads no f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -52,13 +53,19 @@ _TURNS = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "rad": 180 / np.pi, "h": 15
           "hourangle": 15.0, "arcsec": 1 / 3600, "mas": 1 / 3.6e6}  # fmt: skip
 
 
-def guess_positions(names: Sequence[str]) -> tuple[str, str] | None:
-    """The columns of right ascension and declination, by the names that are usual; None where none are.
+def guess_positions(names: Sequence[str], where: str | Path) -> tuple[str, str]:
+    """The columns of right ascension and declination, by the names that are usual.
+
+    Parameters
+    ----------
+    names : sequence of str
+    where : str or Path
+        What an error calls the table.
 
     Raises
     ------
     CatalogError
-        There are several pairs such as ``sn_ra, sn_dec`` and ``gal_ra, gal_dec``.
+        None look like positions, or several pairs do, such as ``sn_ra, sn_dec`` and ``gal_ra, gal_dec``.
     """
     lower = _by_lower(names)
     for ra, dec in _PAIRS:
@@ -72,8 +79,10 @@ def guess_positions(names: Sequence[str]) -> tuple[str, str] | None:
     ]
     if len(pairs) > 1:
         listed = " and ".join(f"{ra}, {dec}" for ra, dec in pairs)
-        raise CatalogError(f"several columns may be the positions ({listed}); name them with ra and dec")
-    return pairs[0] if pairs else None
+        raise CatalogError(f"{where}: several columns may be the positions ({listed}); name ra and dec")
+    if not pairs:
+        raise CatalogError(f"{where}: no columns look like positions; name ra and dec, of {', '.join(names)}")
+    return pairs[0]
 
 
 def guess_column(role: str, names: Sequence[str]) -> str | None:

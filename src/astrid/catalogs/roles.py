@@ -146,10 +146,7 @@ def choose_roles(
     if ra is None or dec is None:
         if ra is not None or dec is not None:
             raise CatalogError(f"{path}: only one column of the positions is named; name both, ra and dec")
-        found = guess_positions(names)
-        if found is None:
-            raise CatalogError(f"{path}: no columns look like positions; name ra and dec, of {listed}")
-        ra, dec = found
+        ra, dec = guess_positions(names, path)
     id = id or guess_column("id", names)
     if (pmra is None) != (pmdec is None):
         raise CatalogError(f"{path}: only one of the proper motions is named; name both, pmra and pmdec")
