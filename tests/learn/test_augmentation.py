@@ -64,7 +64,7 @@ def test_augmentation_is_found_by_name():
     assert augmentation("none") is None
     assert augmentation("dihedral") is dihedral
     assert augmentation("astrid.learn.augmentation:dihedral") is dihedral
-    with pytest.raises(UsageError, match="no augmentation 'shear'; choose none, dihedral, mirror, or"):
+    with pytest.raises(UsageError, match="no augmentation 'shear'; choose none, dihedral, mirror or"):
         augmentation("shear")
 
 
