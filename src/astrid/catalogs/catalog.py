@@ -178,7 +178,7 @@ class Catalog:
     def _match(
         self, ra: ArrayLike, dec: ArrayLike, radius: float, mjd: ArrayLike | None, *, nearest: bool
     ) -> Matches:
-        lon, lat, year = _checked(ra, dec, radius, mjd)
+        lon, lat, year = checked(ra, dec, radius, mjd)
         known = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
         counts = np.zeros(len(lon), np.int64)
         queries, distances, tables = [], [], []
@@ -187,7 +187,7 @@ class Catalog:
             query, row, distance = asked[pairs.query], pairs.row, pairs.distance
             counts += np.bincount(query, minlength=len(lon))
             if nearest:
-                one = _first_of_each(query)
+                one = first_of_each(query)
                 query, row, distance = query[one], row[one], distance[one]
             if len(query):
                 queries.append(query)
@@ -200,7 +200,7 @@ class Catalog:
         if len(queries) > 1:  # each is in order, and the blocks are in the order of the catalogue
             order = np.lexsort((distance, query))
             if nearest:
-                order = order[_first_of_each(query[order])]
+                order = order[first_of_each(query[order])]
             query, distance, rows = query[order], distance[order], rows.take(pa.array(order))
         return Matches(query, distance, counts[query], rows)
 
@@ -220,19 +220,12 @@ class Catalog:
                 self._whole = self._load(range(self.n_partitions))
             yield self._whole, known
             return
+        reach = radius * ARCSEC + (0.0 if self.motion is None else self.motion.drift(year))
         position, partition = near_partitions(
-            healpix29(lon[known], lat[known]), radius * ARCSEC + self._drift(year), self._first, self._last
+            healpix29(lon[known], lat[known]), reach, self._first, self._last
         )
         for k in np.unique(partition):
             yield self._block(int(k)), known[position[partition == k]]
-
-    def _drift(self, year: NDArray[np.float64] | None) -> float:
-        """How far, in radians, a row may have moved from where the catalogue has it."""
-        if year is None or self.motion is None or not np.isfinite(year).any():
-            return 0.0
-        earliest, latest = np.nanmin(year), np.nanmax(year)
-        span = max(latest - self.motion.first, self.motion.last - earliest, 0.0)
-        return float(self.motion.fastest / 1e3 * ARCSEC * span)
 
     def _block(self, k: int) -> _Block:
         """A partition, from memory if it was asked for lately."""
@@ -244,28 +237,36 @@ class Catalog:
         return self._blocks[k]
 
     def _load(self, partitions: Sequence[int]) -> _Block:
-        motion = self.motion
-        needed = [self.ra_column, self.dec_column]
+        needed = [self.ra_column, self.dec_column, *([] if self.motion is None else self.motion.columns)]
         if HEALPIX in self._layout.schema.names:
             needed.append(HEALPIX)
-        if motion is not None:
-            needed += [one for one in (motion.pmra, motion.pmdec, motion.epoch) if isinstance(one, str)]
         columns = list(dict.fromkeys([*needed, *self.schema.names]))
         cells = self._layout.cells
         table = pa.concat_tables([read_partition(self._layout, cells[k], columns) for k in partitions])
-        table = table.combine_chunks()
-        lon, lat = _column(table, self.ra_column), _column(table, self.dec_column)
-        if HEALPIX in needed:
-            healpix = table.column(HEALPIX).to_numpy()
-        else:  # catalogues of before 2024 are sorted by another number
-            healpix = healpix29(lon, lat)
-        if np.any(healpix[1:] < healpix[:-1]):
-            order = np.argsort(healpix, kind="stable")
-            table, lon, lat, healpix = table.take(pa.array(order)), lon[order], lat[order], healpix[order]
-        moving = None
-        if motion is not None:
-            moving = _motion(table, motion, lon, lat)
-        return _Block(SkyIndex(lon, lat, healpix, moving), table.select(self.schema.names))
+        index, table = indexed(table.combine_chunks(), self.ra_column, self.dec_column, self.motion)
+        return _Block(index, table.select(self.schema.names))
+
+
+def indexed(table: pa.Table, ra: str, dec: str, motion: MotionColumns | None) -> tuple[SkyIndex, pa.Table]:
+    """Rows in the order of the HEALPix curve, and where they are.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    ra, dec : str
+        Columns in degrees.
+    motion : MotionColumns or None
+    """
+    lon, lat = _column(table, ra), _column(table, dec)
+    if HEALPIX in table.schema.names:
+        healpix = table.column(HEALPIX).to_numpy()
+    else:  # catalogues of before 2024 are sorted by another number
+        healpix = healpix29(lon, lat)
+    if np.any(healpix[1:] < healpix[:-1]):
+        order = np.argsort(healpix, kind="stable")
+        table, lon, lat, healpix = table.take(pa.array(order)), lon[order], lat[order], healpix[order]
+    moving = None if motion is None else _motion(table, motion, lon, lat)
+    return SkyIndex(lon, lat, healpix, moving), table
 
 
 def near_partitions(
@@ -308,9 +309,16 @@ def julian_year(mjd: NDArray[np.float64]) -> NDArray[np.float64]:
     return 2000.0 + (mjd - 51544.5) / 365.25
 
 
-def _checked(
+def checked(
     ra: ArrayLike, dec: ArrayLike, radius: float, mjd: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
+    """Positions, radius and Julian years that can be matched.
+
+    Raises
+    ------
+    CatalogError
+        See `Catalog.nearest`.
+    """
     lon = np.atleast_1d(np.asarray(ra, np.float64))
     lat = np.atleast_1d(np.asarray(dec, np.float64))
     if lon.ndim != 1 or lon.shape != lat.shape:
@@ -334,7 +342,7 @@ def _checked(
     return lon, lat, julian_year(np.broadcast_to(dates, lon.shape))
 
 
-def _first_of_each(query: NDArray[np.int64]) -> NDArray[np.int64]:
+def first_of_each(query: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where in ascending numbers each one first stands."""
     return np.flatnonzero(np.diff(query, prepend=-1))
 

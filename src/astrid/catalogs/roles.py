@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from astrid.catalogs.layout import HEALPIX
 from astrid.catalogs.positions import guess_column, guess_positions
+from astrid.catalogs.search import ARCSEC
 from astrid.errors import CatalogError
 
 __all__ = ["MotionColumns", "Roles", "choose_roles", "motion_columns"]
@@ -46,6 +47,18 @@ class MotionColumns:
     fastest: float
     first: float
     last: float
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that have to be read."""
+        return [one for one in (self.pmra, self.pmdec, self.epoch) if isinstance(one, str)]
+
+    def drift(self, year: NDArray[np.float64] | None) -> float:
+        """How far, in radians, a row may be from its catalogued place in any of the years."""
+        if year is None or not np.isfinite(year).any():
+            return 0.0
+        span = max(np.nanmax(year) - self.first, self.last - np.nanmin(year), 0.0)
+        return float(self.fastest / 1e3 * ARCSEC * span)
 
 
 @dataclass(frozen=True)

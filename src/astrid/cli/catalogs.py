@@ -170,7 +170,8 @@ def match(
 
     with progress(json, "positions") as on_progress:
         joined = join_table(
-            catalog, target[0], out, radius=radius, every=every, ra=ra, dec=dec, mjd=mjd, on_progress=on_progress
+            catalog, target[0], out, radius=radius, every=every, ra=ra, dec=dec, mjd=mjd,
+            on_progress=on_progress,
         )  # fmt: skip
     result = {
         "catalog": catalog.name,
