@@ -19,13 +19,22 @@ from numpy.typing import NDArray
 
 from astrid.errors import DatasetError
 from astrid.learn.dataset import DatasetWriter
-from astrid.zoo.tess_transits import STAR, TESS_TRANSITS
+from astrid.zoo.tess_transits import TESS_TRANSITS
 
 __all__ = ["TransitSet", "transit_views"]
 
 _VIEWS = {"global_view": "global_view", "shifted_view": "shifted_global_view", "local_view": "local_view"}
 _PLANETS = ("KP", "CP", "PC")
-_STAR = ("TMag", "Teff", "logg", "Radius", "Mass", "lum", "rho", "distance")
+# The source gives the stars' parameters on scales of its own. These are the straight lines (Theil and
+# Sen's) through 1,604 to 1,974 signals whose star the table of Yu et al. 2019 (Astronet-Triage) has in
+# physical units; the median residuals are 170 K, 0.01 dex, 0.08 solar radii and 0.05 solar masses.
+_STAR = {
+    "TMag": (0.0, 1.0),
+    "Teff": (5990.0, 2757.0),
+    "logg": (4.208, 0.391),
+    "Radius": (1.371, 0.823),
+    "Mass": (1.158, 0.486),
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ def transit_views(files: Sequence[str | Path], out: str | Path) -> TransitSet:
     with DatasetWriter(
         out,
         name="transit views",
-        inputs={**TESS_TRANSITS.inputs, "star": STAR},
+        inputs=TESS_TRANSITS.inputs,
         kind="real",
         group="star",
         recipe={"files": [Path(file).name for file in files]},
@@ -86,7 +95,7 @@ def transit_views(files: Sequence[str | Path], out: str | Path) -> TransitSet:
             views, facts = _read(Path(file))
             disposition = [row["Disposition"] for row in facts]
             writer.append(
-                {**views, "transit": _signal(facts), "star": _columns(facts, _STAR)},
+                {**views, "transit": _signal(facts), "star": _star(facts)},
                 {
                     "star": [row["TIC_ID"] for row in facts],
                     "disposition": disposition,
@@ -125,6 +134,11 @@ def _columns(facts: Sequence[dict[str, str]], names: Sequence[str]) -> NDArray[n
         return np.array([[float(row[name]) for name in names] for row in facts], np.float32)
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"a row has no number for {error}; correct the table") from error
+
+
+def _star(facts: Sequence[dict[str, str]]) -> NDArray[np.float32]:
+    zero, scale = np.array(list(_STAR.values()), np.float32).T
+    return zero + scale * _columns(facts, tuple(_STAR))
 
 
 def _signal(facts: Sequence[dict[str, str]]) -> NDArray[np.float32]:

@@ -5,15 +5,7 @@ from __future__ import annotations
 from astrid.learn.settings import Optimizer, Split, Training
 from astrid.learn.task import Binary, Cost, Figure, Input, Task
 
-__all__ = ["STAR", "TESS_TRANSITS"]
-
-STAR = Input(
-    shape=(8,),
-    unit="standard deviations of the source's own sample",
-    meaning="the star as catalogues have it",
-    channels=("tmag", "teff", "logg", "radius", "mass", "luminosity", "density", "distance"),
-)
-"""Not among the inputs of the task: the published tables are scaled by numbers that nobody gives."""
+__all__ = ["TESS_TRANSITS"]
 
 _DEPTH = "transit depth"
 
@@ -39,6 +31,12 @@ TESS_TRANSITS = Task(
             unit="log10, but for the second",
             meaning="the signal as it was found: d, relative difference of depths, h, 1, 1, 1, 1",
             channels=("period", "odd_even", "duration", "depth", "transits", "snr", "sde"),
+        ),
+        "star": Input(
+            shape=(5,),
+            unit="TESS mag, K, dex, solar radius, solar mass",
+            meaning="the star, as the TESS Input Catalog has it",
+            channels=("tmag", "teff", "logg", "radius", "mass"),
         ),
     },
     heads={"planet": Binary(labels=("other", "planet"), cost=Cost(miss=10, false_alarm=1))},
