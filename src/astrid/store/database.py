@@ -138,8 +138,8 @@ class Database:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreError(
-                    f"{self.name} lies on a file system that SQLite's write-ahead log does not work on; choose a "
-                    "folder on a local disk, or PostgreSQL"
+                    f"{self.name} lies on a file system where SQLite's write-ahead log does not work; choose "
+                    "a folder on a local disk, or PostgreSQL"
                 )
             # NORMAL would survive a killed process too, but a power cut could take back the last batches,
             # which were acknowledged; FULL costs one fsync a batch

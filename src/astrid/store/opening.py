@@ -51,6 +51,7 @@ def open_store(folder: str | Path, database: str | None = None, *, patience: flo
 
     from astrid.store.database import Database
     from astrid.store.migration import upgrade
+    from astrid.store.sky import prepare
     from astrid.store.store import Store
 
     folder = Path(folder).absolute()
@@ -75,6 +76,7 @@ def open_store(folder: str | Path, database: str | None = None, *, patience: flo
     opened = Database(url, patience)
     try:
         upgrade(opened)
+        prepare(opened)
     except BaseException:
         opened.close()
         raise

@@ -6,6 +6,7 @@ who reads cannot tell which. Memory does not grow with their number.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -20,10 +21,11 @@ import sqlalchemy as sa
 from astrid.errors import StoreError
 from astrid.store.database import Database
 from astrid.store.snapshots import decoded
-from astrid.store.tables import alerts, buffers, snapshots
+from astrid.store.statements import Key, batches_of
+from astrid.store.tables import buffers, snapshots
 from astrid.store.writing import NO_NIGHT, RESERVED
 
-__all__ = ["BATCH", "POSITION", "TABLES", "Piece", "candidates", "history", "pieces"]
+__all__ = ["BATCH", "POSITION", "TABLES", "candidates", "history", "read_open"]
 
 TABLES = "tables"
 """The folder of the closed nights in that of the store."""
@@ -34,7 +36,7 @@ _PAGE = 1000  # lines of the plan that are fetched at a time
 _ROWS = 4096  # of the tables that are given out: a filter's query costs the same for few
 
 
-class Piece(NamedTuple):
+class _Piece(NamedTuple):
     """The rows of one night that one batch has brought."""
 
     batch: int
@@ -55,7 +57,7 @@ def history(
     """Candidate rows in the order in which they were committed; see `Store.history`."""
     reader = _Reader(database, folder, columns, surveys)
     waiting: list[pa.Table] = []
-    plan = pieces(database, since, until)
+    plan = _plan(database, since, until)
     for batch, group in groupby(plan, key=lambda piece: piece.batch):
         table = reader.rows(batch, list(group))
         if table.num_rows == 0:
@@ -72,18 +74,18 @@ def history(
 
 
 def candidates(
-    database: Database, folder: Path, keys: Sequence[tuple[str, str]], columns: Sequence[str] | None = None
+    database: Database, folder: Path, keys: Sequence[Key], columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Candidate rows of some alerts; see `Store.candidates`."""
-    batches = database.read(lambda connection: _batches_of(connection, set(keys)))
+    batches = database.read(lambda connection: batches_of(connection, set(keys)))
     absent = [key for key in keys if key not in batches]
     if absent:
         survey, alert_id = absent[0]
         raise StoreError(f"there is no alert {alert_id} of {survey} in {database.name}; check the identifier")
-    also = None if columns is None else [*columns, "survey", "alert_id"]
+    also = None if columns is None else list(dict.fromkeys([*columns, "survey", "alert_id"]))
     reader = _Reader(database, folder, also, None)
     found: list[pa.Table] = []
-    order: dict[tuple[str, str], int] = {}
+    order: dict[Key, int] = {}
     for batch in sorted(set(batches.values())):
         table = reader.rows(batch, _pieces_of(database, batch))
         names = list(zip(table["survey"].to_pylist(), table["alert_id"].to_pylist(), strict=True))
@@ -98,7 +100,7 @@ def candidates(
     )
 
 
-def pieces(database: Database, since: str | None, until: str | None) -> Iterator[Piece]:
+def _plan(database: Database, since: str | None, until: str | None) -> Iterator[_Piece]:
     """What there is to read, in the order of the batches, without what comes while it is read."""
     top = database.read(lambda connection: connection.scalar(sa.select(sa.func.max(snapshots.c.batch))))
     wanted = snapshots.c.batch <= (top or 0)
@@ -110,9 +112,7 @@ def pieces(database: Database, since: str | None, until: str | None) -> Iterator
     last = (0, "")
     while True:
         query = _PIECES.where(wanted & (key > last)).limit(_PAGE)
-        page = database.read(
-            lambda connection, query=query: [Piece(*row) for row in connection.execute(query)]
-        )
+        page = _lines(database, query)
         yield from page
         if len(page) < _PAGE:
             return
@@ -124,23 +124,36 @@ _PIECES = sa.select(snapshots.c.batch, snapshots.c.night, snapshots.c.n, snapsho
 )
 
 
-def _pieces_of(database: Database, batch: int) -> list[Piece]:
+def _pieces_of(database: Database, batch: int) -> list[_Piece]:
     return _lines(database, _PIECES.where(snapshots.c.batch == batch))
 
 
-def _lines(database: Database, query: sa.Select[Any]) -> list[Piece]:
-    return database.read(lambda connection: [Piece(*row) for row in connection.execute(query)])
+def _lines(database: Database, query: sa.Select[Any]) -> list[_Piece]:
+    return database.read(lambda connection: [_Piece(*row) for row in connection.execute(query)])
 
 
-def _batches_of(connection: sa.Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
-    for survey in {survey for survey, _ in keys}:
-        names = [alert_id for one, alert_id in keys if one == survey]
-        for start in range(0, len(names), _PAGE):
-            some = alerts.c.alert_id.in_(names[start : start + _PAGE])
-            query = sa.select(alerts.c.alert_id, alerts.c.batch).where((alerts.c.survey == survey) & some)
-            found |= {(survey, alert_id): batch for alert_id, batch in connection.execute(query)}
-    return found
+def read_open(database: Database, batch: int, night: str) -> pa.Table:
+    """Rows of a night that is not closed, from one batch, in their order, with `POSITION`."""
+    content = _content(database, batch)
+    if content is None:
+        raise _lost(database, batch)
+    return _numbered(decoded(content), {night})
+
+
+def _content(database: Database, batch: int) -> bytes | None:
+    query = sa.select(buffers.c["rows"]).where(buffers.c.batch == batch)
+    return database.read(lambda connection: connection.scalar(query))
+
+
+def _lost(database: Database, batch: int) -> StoreError:
+    return StoreError(f"{database.name} has lost the rows of batch {batch}; restore it from a copy")
+
+
+def _numbered(table: pa.Table, nights: Collection[str]) -> pa.Table:
+    """The rows of some nights, with their `POSITION` among all."""
+    table = table.append_column(POSITION, pa.array(range(table.num_rows), pa.int32()))
+    wanted = pc.is_in(pc.fill_null(table["night"], NO_NIGHT), value_set=pa.array(sorted(nights), pa.string()))
+    return table if pc.all(wanted).as_py() else table.filter(wanted)
 
 
 class _Reader:
@@ -161,22 +174,20 @@ class _Reader:
         self._read = None if columns is None else {*columns, *needed}
         self._parts: dict[str, _Part] = {}
 
-    def rows(self, batch: int, wanted: list[Piece]) -> pa.Table:
+    def rows(self, batch: int, wanted: list[_Piece]) -> pa.Table:
         """Rows of the batch, in their order, with `BATCH`."""
         closed = [piece for piece in wanted if piece.part is not None]
         found = [self._part(piece).rows(batch) for piece in closed]
         if len(closed) < len(wanted):
-            query = sa.select(buffers.c["rows"]).where(buffers.c.batch == batch)
-            content = self._database.read(lambda connection: connection.scalar(query))
+            content = _content(self._database, batch)
             if content is None:  # the night was closed since the plan was read
                 nights = {piece.night for piece in wanted}
                 now = [piece for piece in _pieces_of(self._database, batch) if piece.night in nights]
                 if any(piece.part is None for piece in now):
-                    raise StoreError(
-                        f"{self._database.name} has lost the rows of batch {batch}; restore it from a copy"
-                    )
+                    raise _lost(self._database, batch)
                 return self.rows(batch, now)
-            found.append(self._open_rows(content, [piece for piece in wanted if piece.part is None]))
+            nights = {piece.night for piece in wanted if piece.part is None}
+            found.append(_numbered(decoded(content, self._read), nights))
         table = found[0]
         if len(found) > 1:
             table = pa.concat_tables(found).sort_by(POSITION)
@@ -188,16 +199,7 @@ class _Reader:
         table = table.select(names)
         return table.append_column(BATCH, pa.repeat(pa.scalar(batch, pa.int64()), table.num_rows))
 
-    def _open_rows(self, content: bytes, wanted: list[Piece]) -> pa.Table:
-        table = decoded(content, self._read)
-        table = table.append_column(POSITION, pa.array(range(table.num_rows), pa.int32()))
-        if sum(piece.n for piece in wanted) < table.num_rows:
-            nights = pa.array([piece.night for piece in wanted], pa.string())
-            names = pc.fill_null(table["night"].cast(pa.string()), NO_NIGHT)
-            table = table.filter(pc.is_in(names, value_set=nights))
-        return table
-
-    def _part(self, piece: Piece) -> _Part:
+    def _part(self, piece: _Piece) -> _Part:
         name = str(piece.part)
         if name not in self._parts:
             for other in [one for one, part in self._parts.items() if part.last < piece.batch]:
@@ -218,10 +220,10 @@ class _Part:
             ) from error
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{path} cannot be read ({error}); restore the file from a copy") from error
-        self._names = None
-        if columns is not None:
-            names = self._file.schema_arrow.names
-            self._names = [name for name in names if name in columns or name in (BATCH, POSITION)]
+        # as it was written: what Parquet itself reads has numbers of its own beside each column
+        schema = pa.ipc.read_schema(pa.py_buffer(b64decode(self._file.metadata.metadata[b"ARROW:schema"])))
+        wanted = [one for one in schema if columns is None or one.name in {*columns, *RESERVED}]
+        self._schema = pa.schema(wanted, schema.metadata)
         groups = (self._file.metadata.row_group(k) for k in range(self._file.num_row_groups))
         batches = [group.column(0).statistics for group in groups]  # BATCH is the first column
         self._ranges = [(one.min, one.max) for one in batches]
@@ -238,7 +240,7 @@ class _Part:
             raise StoreError(f"{self._path} has no rows of batch {batch}; restore the file from a copy")
         if group != self._group:
             try:
-                table = self._file.read_row_group(group, columns=self._names)
+                table = self._file.read_row_group(group, columns=self._schema.names).cast(self._schema)
             except (pa.ArrowException, OSError) as error:
                 raise StoreError(
                     f"{self._path} cannot be read ({error}); restore the file from a copy"

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from astrid.store.batch import Batch, Score, Written
 from astrid.store.database import Database
 from astrid.store.packs import Place, pack_packets
 from astrid.store.snapshots import encoded
-from astrid.store.tables import batches, bundles
+from astrid.store.statements import Key, batches_of, insert
+from astrid.store.tables import alerts, batches, buffers, bundles, passes, scores, snapshots
 
-__all__ = ["NO_NIGHT", "PACKETS", "RESERVED", "Writer", "insert"]
+__all__ = ["NO_NIGHT", "PACKETS", "RESERVED", "Writer"]
 
 NO_NIGHT = "unknown"
 """The night, in folders and lists, of an alert whose time is not known."""
@@ -38,8 +39,6 @@ RESERVED = ("batch", "batch_row")
 PACKETS = "packets"
 """The folder of the packets in that of the store."""
 
-Key = tuple[str, str]
-
 _COLUMNS = ("object_id", "ra", "dec", "healpix", "mjd", "night", "band", "magpsf")
 _NEEDED = ("survey", "alert_id", *_COLUMNS)
 _ALERTS = ("survey", "alert_id", *_COLUMNS, "batch", "packet", "suffix", "pack_offset", "pack_length")
@@ -48,7 +47,6 @@ _SCORES = (
 )  # fmt: skip
 _PASSES = ("filter", "hash", "survey", "alert_id", "batch", "state", "reason")
 _NIGHT = re.compile(r"\d{4}-\d\d-\d\d")
-_MOST_VALUES = 30_000  # of a statement: SQLite takes 32,766, PostgreSQL 65,535
 
 
 class Writer:
@@ -114,7 +112,7 @@ class _Stored:
         first: dict[Key, int] = {}
         for row, key in enumerate(self.keys):
             first.setdefault(key, row)
-        known = writer._database.read(lambda connection: _known(connection, list(first)))
+        known = writer._database.read(lambda connection: batches_of(connection, first))
         self.first = first
         # in the order of the keys, as every worker does, so that two of them cannot deadlock
         self.wanted = sorted(
@@ -163,9 +161,9 @@ class _Stored:
         return connection.scalar(sa.select(batches.c.id).where(batches.c.token == self.token))
 
     def _written(self, connection: sa.Connection, number: int) -> Written:
-        found = _known(connection, list(self.first), number)
+        found = batches_of(connection, self.first)
         new = np.zeros(len(self.keys), bool)
-        new[[self.first[key] for key in found]] = True
+        new[[self.first[key] for key, batch in found.items() if batch == number]] = True
         return Written(number, new)
 
     def _insert_alerts(self, connection: sa.Connection, number: int, places: Sequence[Place]) -> list[int]:
@@ -182,18 +180,18 @@ class _Stored:
             )
             for row, place in zip(self.wanted, places, strict=True)
         ]
-        found = insert(connection, "alerts", _ALERTS, entries, returning=("survey", "alert_id"))
+        found = insert(connection, alerts, _ALERTS, entries, returning=("survey", "alert_id"))
         return sorted(self.first[survey, alert_id] for survey, alert_id in found)
 
     def _insert_rows(self, connection: sa.Connection, number: int, fresh: list[int]) -> None:
         if fresh != self._rows:  # another worker was faster with some
             self._rows = fresh
             self._snapshot = self._encoded()
-        insert(connection, "buffers", ("batch", "rows"), [(number, self._snapshot)])
+        insert(connection, buffers, ("batch", "rows"), [(number, self._snapshot)])
         nights = Counter(self.nights[row] for row in fresh)
         insert(
             connection,
-            "snapshots",
+            snapshots,
             ("batch", "night", "n"),
             [(number, night, n) for night, n in nights.items()],
         )
@@ -208,7 +206,7 @@ class _Stored:
             ),
             key=lambda entry: entry[:4],
         )  # fmt: skip
-        insert(connection, "scores", _SCORES, entries)
+        insert(connection, scores, _SCORES, entries)
 
     def _bundle(self, connection: sa.Connection, score: Score) -> int:
         key = (score.bundle, score.hash)
@@ -227,7 +225,7 @@ class _Stored:
             for one in self.batch.passes
             if new[one.row]
         )
-        insert(connection, "passes", _PASSES, entries)
+        insert(connection, passes, _PASSES, entries)
 
     def _facts(self, number: int, n_new: int, pack_bytes: int | None) -> dict[str, Any]:
         now = time.time()
@@ -256,62 +254,6 @@ class _Stored:
     def _encoded(self) -> bytes:
         rows = self.batch.rows
         return encoded(rows if len(self._rows) == rows.num_rows else rows.take(pa.array(self._rows)))
-
-
-def insert(
-    connection: sa.Connection,
-    table: str,
-    columns: Sequence[str],
-    entries: Sequence[tuple[Any, ...]],
-    returning: Sequence[str] = (),
-) -> list[tuple[Any, ...]]:
-    """Insert rows, leaving those that are there already as they are.
-
-    One statement for many rows, in the words that both databases have: SQLAlchemy's own needs several
-    times as long for each value.
-
-    Parameters
-    ----------
-    connection : sqlalchemy.Connection
-    table, columns : str, sequence of str
-        Names of ours, never of a user.
-    entries : sequence of tuple
-    returning : sequence of str
-        Columns to give back of each row that was inserted.
-    """
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    row = "(" + ", ".join([mark] * len(columns)) + ")"
-    head = f"INSERT INTO {table} ({_quoted(columns)}) VALUES "  # noqa: S608
-    tail = " ON CONFLICT DO NOTHING" + (f" RETURNING {_quoted(returning)}" if returning else "")
-    most = _MOST_VALUES // len(columns)
-    found: list[tuple[Any, ...]] = []
-    for start in range(0, len(entries), most):
-        some = entries[start : start + most]
-        values = tuple(value for entry in some for value in entry)
-        result = connection.exec_driver_sql(head + ", ".join([row] * len(some)) + tail, values)
-        if returning:
-            found += [tuple(one) for one in result]
-    return found
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
-def _known(connection: sa.Connection, keys: Sequence[Key], batch: int | None = None) -> set[Key]:
-    """Which of these alerts are in the database already, or came with a batch."""
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    also = "" if batch is None else f" AND batch = {batch:d}"
-    found: set[Key] = set()
-    for survey in {survey for survey, _ in keys}:
-        names = [alert_id for one, alert_id in keys if one == survey]
-        for start in range(0, len(names), _MOST_VALUES):
-            some = names[start : start + _MOST_VALUES]
-            marks = ", ".join([mark] * len(some))
-            sql = f"SELECT alert_id FROM alerts WHERE survey = {mark} AND alert_id IN ({marks}){also}"  # noqa: S608
-            result = connection.exec_driver_sql(sql, (survey, *some))
-            found |= {(survey, str(alert_id)) for (alert_id,) in result}
-    return found
 
 
 def _values(batch: Batch) -> tuple[list[Key], list[tuple[Any, ...]]]:
