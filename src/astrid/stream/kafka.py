@@ -101,6 +101,7 @@ class KafkaSource:
             "enable.auto.offset.store": False,
             "auto.offset.reset": start,
             "session.timeout.ms": round(1000 * address.broker.session),
+            "heartbeat.interval.ms": round(1000 * address.broker.session / 4),
             "partition.assignment.strategy": "cooperative-sticky",
             "check.crcs": True,
             "topic.metadata.refresh.interval.ms": 60_000,  # topics of a new night, found by their pattern
