@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astrid.cli.alert_ingest import ingest
 from astrid.cli.alert_options import Formats, Json, Models, with_formats
 from astrid.cli.output import emit, progress
 
@@ -26,8 +27,10 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Alerts: read the packets of surveys, bring them into one form, score them.",
+    help="Alerts: read the packets of surveys, bring them into one form, score, filter, store them.",
 )
+
+app.command()(ingest)
 
 _MOST = 20  # quarantined packets listed by name
 
