@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["DEFAULT_STORE", "Database", "StoreFolder"]
+if TYPE_CHECKING:
+    from astrid.store.store import Store
+
+__all__ = ["DEFAULT_STORE", "Database", "Since", "StoreFolder", "Until", "existing_store"]
 
 DEFAULT_STORE = Path("astrid-store")
 """Where the store is if neither ``--store`` nor ``$ASTRID_STORE`` says so."""
@@ -32,3 +35,25 @@ Database = Annotated[
         show_default=False,
     ),
 ]
+Since = Annotated[
+    str | None, typer.Option(help="First night, YYYY-MM-DD.", metavar="NIGHT", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(help="Last night, YYYY-MM-DD.", metavar="NIGHT", show_default=False)
+]
+
+
+def existing_store(folder: Path, database: str | None) -> Store:
+    """The store of a folder, which must be there already.
+
+    Raises
+    ------
+    StoreError
+        There is none, or it cannot be opened.
+    """
+    from astrid.errors import StoreError
+    from astrid.store import open_store
+
+    if database is None and not folder.is_dir():
+        raise StoreError(f"{folder}: there is no store; give --store, or make one by astrid alerts ingest")
+    return open_store(folder, database)

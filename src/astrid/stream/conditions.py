@@ -61,10 +61,10 @@ _LISTS = """
     array_contains array_extract array_filter array_length array_slice element_at filter flatten
     list_any_value list_apply list_avg list_concat list_contains list_count list_distinct list_element
     list_extract list_filter list_first list_has list_has_any list_last list_max list_median list_min
-    list_pack list_position list_reverse list_reverse_sort list_slice list_sort list_stddev_pop list_stddev_samp
-    list_sum list_transform list_unique list_value list_var_pop list_var_samp list_zip row struct_extract
-    struct_pack json_array_length json_contains json_exists json_extract json_extract_string json_keys
-    json_type json_valid json_value
+    list_pack list_position list_reverse list_reverse_sort list_slice list_sort list_stddev_pop
+    list_stddev_samp list_sum list_transform list_unique list_value list_var_pop list_var_samp list_zip row
+    struct_extract struct_pack json_array_length json_contains json_exists json_extract json_extract_string
+    json_keys json_type json_valid json_value
 """
 _TIMES = """
     date_diff date_part date_sub date_trunc datediff datepart datesub datetrunc day dayofweek dayofyear epoch

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["Filter", "FilterBank", "check_filter", "read_filter"]
+__all__ = ["Filter", "FilterBank", "check_filter", "doubts", "read_filter"]
 
 _ALL = "true"
 
@@ -122,12 +122,25 @@ def check_filter(filter: Filter, columns: Columns, history: Iterable[pa.Table] |
         n += len(table)
         passed += int(bank.passes(table)[filter.name].sum())
         failing = failing or bank.failures.get(filter.name, "")
-    if failing:
-        warnings.append(f"of the stored alerts some cannot be judged: {failing}")
-    if n and passed in (0, n):
-        which = "none" if passed == 0 else "all"
-        warnings.append(f"{which} of the {n:,} stored alerts {'passes' if passed == 0 else 'pass'}")
-    return warnings
+    return warnings + doubts(n, passed, failing)
+
+
+def doubts(n: int, n_passed: int, failure: str = "") -> list[str]:
+    """What is doubtful about a filter that was asked of stored alerts.
+
+    Parameters
+    ----------
+    n, n_passed : int
+        Alerts.
+    failure : str
+        Why some could not be judged.
+    """
+    found = []
+    if failure:
+        found.append(f"some of the stored alerts cannot be judged and do not pass: {failure}")
+    if n and n_passed in (0, n):
+        found.append(f"{'none' if n_passed == 0 else 'every one'} of the {n:,} stored alerts passes")
+    return found
 
 
 def _checked(filter: Filter, columns: Columns) -> list[str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from astrid.errors import FilterError
+from astrid.stream.columns import Columns
 from astrid.stream.filters import Filter, FilterBank, read_filter
 
 if TYPE_CHECKING:
@@ -19,9 +21,19 @@ if TYPE_CHECKING:
 
     from astrid.store.store import Store
 
-__all__ = ["Comparison", "History", "Tally", "compare", "replay", "saved_filter"]
+__all__ = [
+    "Comparison",
+    "History",
+    "Tally",
+    "compare",
+    "offered_columns",
+    "replay",
+    "saved_filter",
+    "stored_columns",
+]
 
 _KEYS = ("survey", "alert_id")
+_RADIUS = 5.0  # arcsec; of no consequence for the names of columns
 
 
 class History(Protocol):
@@ -173,6 +185,41 @@ def compare(store: Store, name: str, since: str | None = None, until: str | None
     return Comparison(
         name, saved, len(asked), seen, len(then), len(now), sorted(then - now), sorted(now - then)
     )
+
+
+def stored_columns(store: Store, names: Sequence[str] = ()) -> Columns:
+    """The columns that filters of a store can use.
+
+    Those of every packet, and of the bundles and catalogues of its last night; in a store without alerts,
+    of the bundles and catalogues that are there to be used.
+
+    Parameters
+    ----------
+    store : Store
+    names : sequence of str
+        Looked for in earlier nights too, if the last does not have them.
+    """
+    nights = store.counts().nights
+    schemas: list[pa.Schema] = []
+    if nights:
+        newest = max(nights)
+        schemas += [table.schema for table in islice(store.history(since=newest), 1)]
+        missing = [name for name in names if name not in Columns.of(*schemas)]
+        if missing:
+            with_it = (table.schema for table in store.history(columns=missing))
+            schemas += list(islice((one for one in with_it if set(missing) & set(one.names)), 1))
+        return Columns.of(*(one.remove(one.get_field_index("batch")) for one in schemas))
+    return offered_columns()
+
+
+def offered_columns() -> Columns:
+    """Those of every packet, of the bundles that can score alerts, and of the imported catalogues."""
+    from astrid.catalogs import list_catalogs
+    from astrid.stream.crossmatch import CatalogUse, Crossmatch
+    from astrid.stream.scores import Scorer
+
+    uses = [CatalogUse(one, _RADIUS) for one in list_catalogs()]
+    return Columns([*Scorer().columns, *(Crossmatch(uses).columns if uses else ())])
 
 
 def saved_filter(store: Store, name: str) -> tuple[Filter, str]:
