@@ -92,7 +92,10 @@ def guess_column(role: str, names: Sequence[str]) -> str | None:
 
 
 def _by_lower(names: Sequence[str]) -> dict[str, str]:
-    return {name.lower(): name for name in reversed(names)}
+    lower: dict[str, str] = {}
+    for name in names:
+        lower.setdefault(name.lower(), name)
+    return lower
 
 
 def positions(

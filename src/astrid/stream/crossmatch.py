@@ -113,7 +113,7 @@ class _Use:
     """A catalogue with the columns that it gives, and where each comes from."""
 
     def __init__(self, use: CatalogUse) -> None:
-        catalog, name = use.catalog, use.catalog.name
+        catalog, name = use.catalog, _word(use.catalog.name)
         if not use.radius > 0:
             raise CatalogError(
                 f"the radius for {name} is {use.radius:g} arcsec, expected more than 0; give such"
