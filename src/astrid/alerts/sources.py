@@ -114,7 +114,7 @@ def _members(path: Path, book: SchemaBook, skips: Skips, mine: Callable[[], bool
                     yield from packets_in(member.name, stream.read(), book, skips)
                 archive.members = []  # type: ignore[attr-defined]  # else the names of a long night pile up
             # without this, an archive that was cut between two members would pass for a short one
-            if archive.fileobj is None or archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
+            if archive.fileobj.tell() < archive.offset + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("it breaks off without an end")
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise PacketError(f"{path}: not a readable archive ({error}); copy it again") from error
