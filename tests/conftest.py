@@ -101,7 +101,11 @@ def postgresql() -> Iterator[PostgreSQL]:
     program = shutil.which("initdb") or (str(found[-1]) if found else None)
     if program is None:
         pytest.skip("no PostgreSQL server is installed (Debian: apt install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="astrid-pg-"))  # that of pytest is closed to other users
+    memory = Path("/dev/shm")  # noqa: S108
+    # a database for each test is many files, which cost nothing there
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2e9
+    # not in the folder of pytest, which is closed to other users
+    folder = Path(tempfile.mkdtemp(prefix="astrid-pg-", dir=memory if roomy else None))
     try:
         if os.geteuid() == 0:
             try:
