@@ -13,7 +13,7 @@ from astrid.store.database import Database
 from astrid.store.records import STATES, FilterRecord, PassRecord, State
 from astrid.store.tables import filters, passes
 
-__all__ = ["claim", "list_filters", "list_passes", "mark", "retire_filter", "save_filter"]
+__all__ = ["claim", "count_delivered", "list_filters", "list_passes", "mark", "retire_filter", "save_filter"]
 
 _ORDER = (passes.c.batch, passes.c.filter, passes.c.hash, passes.c.survey, passes.c.alert_id)
 _KEY = (passes.c.filter, passes.c.hash, passes.c.survey, passes.c.alert_id)
@@ -79,6 +79,17 @@ def claim(database: Database, limit: int, seconds: float) -> list[PassRecord]:
     query = query.returning(*_RECORD)
     found = database.write(lambda connection: [PassRecord(*row) for row in connection.execute(query)])
     return sorted(found, key=lambda one: (one.batch, *one[:4]))
+
+
+def count_delivered(database: Database, filter: str, since: float) -> int:
+    """What a filter has had sent lately; see `Store.count_delivered`."""
+    sent = (
+        (passes.c.filter == filter)
+        & (passes.c.state == _literal("delivered"))
+        & (passes.c.delivered_at > since)
+    )
+    query = sa.select(sa.func.count()).select_from(passes).where(sent)
+    return int(database.read(lambda connection: connection.scalar(query)) or 0)
 
 
 def mark(database: Database, records: Sequence[PassRecord], state: State, reason: str) -> None:

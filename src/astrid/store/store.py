@@ -252,6 +252,10 @@ class Store:
         """
         return outbox.claim(self._database, limit, seconds)
 
+    def count_delivered(self, filter: str, since: float) -> int:
+        """How many passes of all versions of a filter were sent after a time (s since 1970)."""
+        return outbox.count_delivered(self._database, filter, since)
+
     def mark(self, records: Sequence[PassRecord], state: State, reason: str = "") -> None:
         """Say what became of passes; ``pending`` puts them back.
 
