@@ -17,7 +17,7 @@ from typing import Any
 
 from astrid.files.record import plain
 
-__all__ = ["Announcement", "ScoreOf", "announcement_schema", "packed_cutout"]
+__all__ = ["Announcement", "ScoreOf", "announcement_key", "announcement_schema", "packed_cutout"]
 
 _MARKER = b"astrid announce\n"  # fixed: the same announcement is the same bytes
 
@@ -104,7 +104,7 @@ class Announcement:
     @property
     def key(self) -> str:
         """The same each time that it is sent: what a receiver knows it by."""
-        return f"{self.survey}:{self.alert_id}:{self.filter}:{self.filter_hash[:16]}"
+        return announcement_key(self.survey, self.alert_id, self.filter, self.filter_hash)
 
     def as_dict(self) -> dict[str, Any]:
         """The announcement in JSON's types, without the cutouts; a number that is not finite is None."""
@@ -140,6 +140,11 @@ _PLAIN = (
     "filter", "filter_hash", "survey", "alert_id", "object_id", "night", "ra", "dec", "mjd", "time_scale",
     "band", "flux", "flux_err", "magpsf", "sigmapsf",
 )  # fmt: skip
+
+
+def announcement_key(survey: str, alert_id: str, filter: str, filter_hash: str) -> str:
+    """What receivers know the announcement of an alert by a filter by."""
+    return f"{survey}:{alert_id}:{filter}:{filter_hash[:16]}"
 
 
 def packed_cutout(image: Any) -> bytes:
