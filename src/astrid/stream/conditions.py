@@ -282,7 +282,7 @@ def _within(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def unknown_column(name: str, known: Iterable[str]) -> str:
     """A sentence for a name that is no column, with the nearest that is one."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    near = difflib.get_close_matches(name, list(known), 1, 0.7)
     hint = f"is {near[0]} meant?" if near else "astrid alerts filter --columns lists them"
     return f"there is no column {name}; {hint}"
 

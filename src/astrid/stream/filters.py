@@ -18,7 +18,7 @@ from astrid.errors import FilterError
 from astrid.stream.columns import Columns
 from astrid.stream.conditions import Condition, engine, one_line, parse, unknown_column
 from astrid.stream.ranges import Range, can_be, conjuncts
-from astrid.stream.regions import Target, WatchList, inside
+from astrid.stream.regions import Region, Target, WatchList
 
 if TYPE_CHECKING:
     import duckdb
@@ -111,10 +111,7 @@ def check_filter(filter: Filter, columns: Columns, history: Iterable[pa.Table] |
         It cannot be understood, names an unknown column, compares what cannot be compared, is no
         condition, or can never be true.
     """
-    try:
-        warnings = _checked(filter, columns)
-    except FilterError as error:
-        raise FilterError(f"filter {filter.name}: {error}") from error
+    warnings = _checked(filter, columns)
     if history is None:
         return warnings
     bank, n, passed, failing = FilterBank([filter]), 0, 0, ""
@@ -269,15 +266,17 @@ class FilterBank:
         """Of the last table: name -> why a filter could not be asked, or not of every row."""
         self._broken: dict[str, str] = {}
         self._conditions: dict[str, Condition] = {}
-        self._lists: dict[str, WatchList] = {}
+        self._places: dict[str, list[Region | WatchList]] = {}
         self._connection = engine(optimise=False)
         for one in self.filters:
             try:
                 self._conditions[one.name] = parse(self._connection, one.sql)
             except FilterError as error:
                 self._broken[one.name] = str(error)
+            places: list[Region | WatchList] = [] if one.region is None else [Region(one.region)]
             if one.watch_list is not None:
-                self._lists[one.name] = WatchList(one.watch_list)
+                places.append(WatchList(one.watch_list))
+            self._places[one.name] = places
         needed = (name for one in self._conditions.values() for name in one.columns)
         self._needed = tuple(dict.fromkeys(needed))
         self._together = self._query(list(self._conditions))
@@ -286,8 +285,8 @@ class FilterBank:
     @property
     def columns(self) -> tuple[str, ...]:
         """Those of a table that the filters look at."""
-        on_sky = any(one.region is not None or one.watch_list is not None for one in self.filters)
-        return tuple(dict.fromkeys((*self._needed, *(("ra", "dec") if on_sky else ()))))
+        on_sky = ("ra", "dec") if any(self._places.values()) else ()
+        return tuple(dict.fromkeys((*self._needed, *on_sky)))
 
     def passes(self, table: pa.Table) -> dict[str, NDArray[np.bool_]]:
         """Which rows each filter lets through.
@@ -305,11 +304,9 @@ class FilterBank:
         self.failures = dict(self._broken)
         found = self._asked(table)
         sky = self._on_sky(table)
-        for one in self.filters:
-            if one.region is not None:
-                found[one.name] &= inside(one.region, *sky)
-            if one.watch_list is not None:
-                found[one.name] &= self._lists[one.name].near(*sky)
+        for name, places in self._places.items():
+            for place in places:
+                found[name] &= place.holds(*sky)
         return found
 
     def _on_sky(self, table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -41,6 +41,8 @@ class Range:
         Whether the ends themselves are left out.
     whole : bool
         Only whole numbers.
+    without : frozenset of float
+        And none of these.
     """
 
     low: float = -math.inf
@@ -48,11 +50,16 @@ class Range:
     above: bool = False
     below: bool = False
     whole: bool = False
+    without: frozenset[float] = frozenset()
 
     @property
     def empty(self) -> bool:
         """Whether there is no such number."""
-        return self.low > self.high or (self.low == self.high and (self.above or self.below))
+        low, high = self.low, self.high
+        while self.whole and low in self.without and low <= high < _EXACT:
+            low += 1
+        point = low == high and (self.above or self.below or low in self.without)
+        return low > high or point
 
     def at_least(self, value: float, *, above: bool) -> Range:
         """Those of the range that are at least, or above, a value."""
@@ -66,7 +73,7 @@ class Range:
         """Those of the range that are at most, or below, a value."""
         mirrored = Range(-self.high, -self.low, self.below, self.above, self.whole)
         mirrored = mirrored.at_least(-value, above=below)
-        return Range(-mirrored.high, -mirrored.low, mirrored.below, mirrored.above, self.whole)
+        return replace(self, high=-mirrored.low, below=mirrored.above)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,8 @@ class _Known:
             now = now.at_least(value, above=kind == "COMPARE_GREATERTHAN")
         if kind in ("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_EQUAL"):
             now = now.at_most(value, below=kind == "COMPARE_LESSTHAN")
-        if kind == "COMPARE_NOTEQUAL" and now.low == now.high == value:
-            return None
+        if kind == "COMPARE_NOTEQUAL":
+            now = replace(now, without=now.without | {value})
         known = None if now.empty else replace(self, numbers={**self.numbers, name: now})
         return None if known is None else known.with_null(name, False)
 

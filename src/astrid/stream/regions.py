@@ -5,7 +5,6 @@ A region is a MOC, which mocpy reads and asks; what a filter does with them is i
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,11 @@ from astrid.errors import CatalogError, DependencyError, FilterError
 if TYPE_CHECKING:
     from mocpy import MOC
 
-__all__ = ["Target", "WatchList", "inside", "read_region", "read_watch_list"]
+__all__ = ["Region", "Target", "WatchList", "read_region", "read_watch_list"]
 
 _FORMATS = {".fits": "fits", ".fit": "fits", ".json": "json"}
 _FINEST = 29  # order of HEALPix cells
+_CELLS = 12 << 2 * _FINEST
 _WIDEST = 3600.0  # arcsec; what is wider is a region
 
 
@@ -86,31 +86,41 @@ def read_region(given: str | Path) -> str:
         raise FilterError(
             f"{label} is no file and no MOC ({reason}); give a MOC as FITS, JSON or ASCII"
         ) from error
-    if moc.empty() or moc.max_order > _FINEST:
-        raise FilterError(f"{label} is a MOC without a part of the sky; give one that has some")
+    if moc.empty() or moc.max_order > _FINEST or np.max(moc.to_depth29_ranges) > _CELLS:
+        raise FilterError(f"{label} is no MOC of a part of the sky; give one that is")
     text: str = moc.to_string(format="ascii")
     return " ".join(text.split())
 
 
-def inside(region: str, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which positions lie in a region; a position that is not known lies in none.
+class Region:
+    """A part of the sky, ready to be asked which positions lie in it.
 
     Parameters
     ----------
-    region : str
-        ASCII MOC.
-    ra, dec : (n,) float64 ndarray, deg
-
-    Returns
-    -------
-    inside : (n,) bool ndarray
+    moc : str
+        ASCII MOC, as `read_region` gives it.
     """
-    import astropy.units as u
 
-    found = np.isfinite(ra) & np.isfinite(dec)
-    if found.any():
-        found[found] = _kept(region).contains_lonlat(ra[found] * u.deg, dec[found] * u.deg)
-    return found
+    def __init__(self, moc: str) -> None:
+        self._moc = _parsed(moc)
+
+    def holds(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which positions lie in it; one that is not known does not.
+
+        Parameters
+        ----------
+        ra, dec : (n,) float64 ndarray, deg
+
+        Returns
+        -------
+        holds : (n,) bool ndarray
+        """
+        import astropy.units as u
+
+        found = np.isfinite(ra) & np.isfinite(dec)
+        if found.any():
+            found[found] = self._moc.contains_lonlat(ra[found] * u.deg, dec[found] * u.deg)
+        return found
 
 
 def _library() -> type[MOC]:
@@ -124,11 +134,6 @@ def _library() -> type[MOC]:
 def _parsed(text: str) -> MOC:
     text = text.strip()
     return _library().from_string(text, "json" if text.startswith("{") else "ascii")
-
-
-@lru_cache(maxsize=64)
-def _kept(region: str) -> MOC:
-    return _parsed(region)
 
 
 class WatchList:
@@ -146,7 +151,7 @@ class WatchList:
         self._index = SkyIndex(ra[order], dec[order], cells[order])
         self._radius = radius[order]
 
-    def near(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def holds(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which positions lie within the radius of a target; one that is not known does not.
 
         Parameters
@@ -155,7 +160,7 @@ class WatchList:
 
         Returns
         -------
-        near : (n,) bool ndarray
+        holds : (n,) bool ndarray
         """
         known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
         pairs = self._index.find(ra[known], dec[known], float(self._radius.max()))
