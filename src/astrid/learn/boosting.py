@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +144,8 @@ def _head(
     options: dict[str, Any],
     depth: int,
     step: Callable[[int, Mapping[str, float]], None],
-) -> tuple[Any, tuple[int, float]]:
+) -> tuple[dict[str, NDArray[Any]], tuple[int, float]]:
     """The trees of one head; its best round and the loss there, summed over its outputs."""
-    from astrid.networks.trees import Wood, complete
-
     if head.kind == "heatmap":
         raise UsageError("trees cannot give a heat map; choose another network")
     options |= {"eta": settings.optimizer.lr, "seed": settings.seed, "nthread": settings.threads or None}
@@ -181,8 +179,8 @@ def _head(
         trees += grown
         outputs += infos if together else [k] * len(grown)
         last, loss = max(last, best[0]), loss + best[1]
-    feature, threshold, leaf = complete(trees, depth)
-    return Wood(feature, threshold, leaf, np.array(outputs, np.int64), base), (last, loss)
+    wood = {**_complete(trees, depth), "output": np.array(outputs, np.int64), "base": base}
+    return wood, (last, loss)
 
 
 def _boost(
@@ -241,3 +239,29 @@ def _weights(labels: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.f
     if np.issubdtype(labels.dtype, np.integer):
         return weights[labels]
     return np.asarray(weights[0] * (1 - labels) + weights[1] * labels)
+
+
+def _complete(trees: Sequence[Mapping[str, Any]], depth: int) -> dict[str, NDArray[Any]]:
+    """Trees as XGBoost writes them in JSON, filled up to the same depth.
+
+    Below a leaf that is not at the bottom all leaves have its value.
+
+    """
+    inner = 2**depth - 1
+    feature = np.zeros((len(trees), inner), np.int64)
+    threshold = np.full((len(trees), inner), np.inf, np.float32)
+    leaf = np.zeros((len(trees), inner + 1), np.float32)
+    for k, tree in enumerate(trees):
+        waiting = [(0, 0)]  # a node of XGBoost's and its place in ours
+        while waiting:
+            node, place = waiting.pop()
+            end = tree["left_children"][node] < 0
+            if place >= inner:
+                leaf[k, place - inner] = tree["split_conditions"][node]
+                continue
+            if not end:
+                feature[k, place] = tree["split_indices"][node]
+                threshold[k, place] = tree["split_conditions"][node]
+            left, right = (node, node) if end else (tree["left_children"][node], tree["right_children"][node])
+            waiting += [(left, 2 * place + 1), (right, 2 * place + 2)]
+    return {"feature": feature, "threshold": threshold, "leaf": leaf}

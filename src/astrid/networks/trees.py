@@ -6,40 +6,14 @@ How they are grown is in `astrid.learn.boosting`; here they are only walked thro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Trees", "Wood", "complete"]
-
-
-@dataclass(frozen=True)
-class Wood:
-    """The trees of one head, all complete to the same depth.
-
-    Parameters
-    ----------
-    feature : (n, 2^depth - 1) int64 ndarray
-        Which number is asked about at each inner node, in the order of a heap.
-    threshold : (n, 2^depth - 1) float32 ndarray
-        Numbers below it go left.
-    leaf : (n, 2^depth) float32 ndarray
-    output : (n,) int64 ndarray
-        Which logit a tree adds to.
-    base : (k,) float32 ndarray
-        What the logits are without any tree.
-    """
-
-    feature: NDArray[np.int64]
-    threshold: NDArray[np.float32]
-    leaf: NDArray[np.float32]
-    output: NDArray[np.int64]
-    base: NDArray[np.float32]
+__all__ = ["Trees"]
 
 
 class Trees(nn.Module):
@@ -85,8 +59,18 @@ class Trees(nn.Module):
         }
         self.heads = nn.ModuleDict({f"{name}_out": _Head(depth, k) for name, k in outputs.items()})
 
-    def fill(self, wood: Mapping[str, Wood]) -> None:
-        """Put trees in place of those that are there, for each head by its name."""
+    def fill(self, wood: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Put trees in place of those that are there.
+
+        Parameters
+        ----------
+        wood : mapping of str to mapping of str to ndarray
+            For each head its n trees, complete to the depth. ``feature``: (n, 2^depth - 1) int64,
+            which number is asked about at each inner node, in the order of a heap; ``threshold``:
+            the same shape, float32, numbers below it go left; ``leaf``: (n, 2^depth) float32;
+            ``output``: (n,) int64, which logit a tree adds to; ``base``: (k,) float32, the logits
+            without any tree.
+        """
         for name, one in wood.items():
             head = self.heads[f"{name}_out"]
             assert isinstance(head, _Head)
@@ -122,12 +106,11 @@ class _Head(nn.Module):
         self.register_buffer("output", torch.zeros((0, size)))  # trees x logits, 1 where a tree adds
         self.register_buffer("base", torch.zeros(size))
 
-    def fill(self, wood: Wood) -> None:
-        self.feature = torch.from_numpy(wood.feature)
-        self.threshold = torch.from_numpy(wood.threshold)
-        self.leaf = torch.from_numpy(wood.leaf)
-        self.output = nn.functional.one_hot(torch.from_numpy(wood.output), len(wood.base)).float()
-        self.base = torch.from_numpy(wood.base)
+    def fill(self, wood: Mapping[str, NDArray[Any]]) -> None:
+        self.feature, self.threshold, self.leaf, self.base = (
+            torch.from_numpy(wood[name]) for name in ("feature", "threshold", "leaf", "base")
+        )
+        self.output = nn.functional.one_hot(torch.from_numpy(wood["output"]), len(self.base)).float()
 
     def leaves(self, x: Tensor) -> Tensor:
         n, inner = self.feature.shape
@@ -150,33 +133,3 @@ class _Head(nn.Module):
             if given is not None and given.shape[1:] == own.shape[1:]:
                 setattr(self, name, torch.empty_like(given))
         super()._load_from_state_dict(dict(state_dict), prefix, *rest)
-
-
-def complete(trees: Sequence[Mapping[str, Any]], depth: int) -> tuple[NDArray[Any], ...]:
-    """Trees as XGBoost writes them in JSON, filled up to the same depth.
-
-    Below a leaf that is not at the bottom all leaves have its value.
-
-    Returns
-    -------
-    feature, threshold, leaf : ndarray
-        As `Wood` has them.
-    """
-    inner = 2**depth - 1
-    feature = np.zeros((len(trees), inner), np.int64)
-    threshold = np.full((len(trees), inner), np.inf, np.float32)
-    leaf = np.zeros((len(trees), inner + 1), np.float32)
-    for k, tree in enumerate(trees):
-        waiting = [(0, 0)]  # a node of XGBoost's and its place in ours
-        while waiting:
-            node, place = waiting.pop()
-            end = tree["left_children"][node] < 0
-            if place >= inner:
-                leaf[k, place - inner] = tree["split_conditions"][node]
-                continue
-            if not end:
-                feature[k, place] = tree["split_indices"][node]
-                threshold[k, place] = tree["split_conditions"][node]
-            left, right = (node, node) if end else (tree["left_children"][node], tree["right_children"][node])
-            waiting += [(left, 2 * place + 1), (right, 2 * place + 2)]
-    return feature, threshold, leaf
