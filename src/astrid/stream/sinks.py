@@ -6,6 +6,8 @@ Sinks are opened by address and only send; what is sent when, and what becomes o
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,10 @@ from astrid.files.atomic import atomic_path
 from astrid.stream.announcement import Announcement
 
 __all__ = ["FileSink", "OpenSinks", "RefusedError", "Sink", "open_sink"]
+
+
+_LONGEST = 200  # characters of a name: file systems take 255 bytes
+_NIGHT = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class RefusedError(StreamError):
@@ -160,15 +166,19 @@ class FileSink:
     def send(self, announcements: Sequence[Announcement]) -> None:
         """Write the files; see `Sink.send`."""
         for one in announcements:
-            folder = self.folder / quote(one.night or "unknown", safe="-")
+            known = one.night is not None and _NIGHT.fullmatch(one.night)
+            folder = self.folder / (str(one.night) if known else "unknown")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise OutputError(
                     f"{folder} cannot be made ({error.strerror}); choose another place"
                 ) from error
-            # ':' is not allowed in names everywhere, and identifiers could hold a '/'
-            name = quote(one.key, safe=" ").replace("%3A", "_").replace(" ", "_")
+            # identifiers can hold anything: what is escaped stays one name, and its own
+            parts = (one.survey, one.alert_id, one.filter, one.filter_hash[:16])
+            name = ",".join(quote(part, safe="") for part in parts)
+            if len(name) > _LONGEST:
+                name = f"{name[:100]},{hashlib.sha256(name.encode()).hexdigest()}"
             with atomic_path(folder / f"{name}{self.suffix}") as partial:
                 partial.write_bytes(self.content(one))
 
