@@ -143,7 +143,7 @@ import json, os, signal, sys, warnings
 from astrid.store import open_store
 # before the forks, so that none of them has to
 import astrid.store.migration, astrid.store.sky, astrid.store.store, pyarrow.parquet as pq, sqlalchemy as sa
-import psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite.pysqlite
+import pandas, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite.pysqlite
 
 folder, database, night = sys.argv[1], sys.argv[2] or None, sys.argv[3]
 
@@ -162,7 +162,8 @@ def child(work):
 
 def rows():
     with open_store(folder, database) as store:
-        found = [[row["alert_id"], row["batch"]] for table in store.history() for row in table.to_pylist()]
+        tables = store.history(columns=["alert_id"])
+        found = [list(row.values()) for table in tables for row in table.to_pylist()]
         parts = list((store.folder / "tables").glob("*/*.parquet"))
         tables = [pq.read_table(path, columns=["alert_id"]) for path in parts]
         seen = [name for table in tables for name in table["alert_id"].to_pylist()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["FIELDS", "light_curve"]
+__all__ = ["FIELDS", "NEEDED", "light_curve"]
 
 _MEASURED = {
     "mjd": pa.float64(), "band": pa.string(), "flux": pa.float64(), "flux_err": pa.float64(),
@@ -17,13 +17,17 @@ FIELDS = pa.schema({**_MEASURED, "forced": pa.bool_(), "id": pa.string(), "alert
 """Of a light curve: a measurement, and the alert that told of it."""
 
 
+NEEDED = ("alert_id", *_MEASURED, "history")
+"""The columns of candidate rows that it is made of."""
+
+
 def light_curve(rows: pa.Table) -> pa.Table:
     """The measurements in some candidate rows, each once.
 
     Parameters
     ----------
     rows : pyarrow.Table
-        Of one object, in the order in which they came.
+        `NEEDED` of one object, in the order in which they came.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,6 @@ def open_store(folder: str | Path, database: str | None = None, *, patience: flo
 
 
 def _needs(package: str, extra: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise DependencyError(f'the store needs {package}; pip install "astrid[{extra}]"') from error
+    """Look for a package without importing it: Alembic is slow to, and only needed for a new database."""
+    if find_spec(package) is None:
+        raise DependencyError(f'the store needs {package}; pip install "astrid[{extra}]"')

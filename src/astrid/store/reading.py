@@ -151,7 +151,7 @@ def _lost(database: Database, batch: int) -> StoreError:
 
 def _numbered(table: pa.Table, nights: Collection[str]) -> pa.Table:
     """The rows of some nights, with their `POSITION` among all."""
-    table = table.append_column(POSITION, pa.array(range(table.num_rows), pa.int32()))
+    table = table.append_column(POSITION, pa.array(np.arange(table.num_rows, dtype=np.int32)))
     wanted = pc.is_in(pc.fill_null(table["night"], NO_NIGHT), value_set=pa.array(sorted(nights), pa.string()))
     return table if pc.all(wanted).as_py() else table.filter(wanted)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astrid.store import lookup, nights, outbox, reading, removal, sky
 from astrid.store.batch import Batch, Written
 from astrid.store.database import Database
-from astrid.store.light_curve import light_curve
+from astrid.store.light_curve import NEEDED, light_curve
 from astrid.store.records import AlertRecord, BatchRecord, Counts, FilterRecord, PassRecord, Removed, State
 from astrid.store.statements import Key
 from astrid.store.writing import Writer
@@ -167,7 +167,7 @@ class Store:
             first. No row if there is no such object.
         """
         keys = lookup.object_keys(self._database, survey, object_id)
-        return light_curve(self.candidates(keys))
+        return light_curve(self.candidates(keys, NEEDED))
 
     def scores(
         self,
