@@ -299,6 +299,7 @@ def test_a_filter_that_fails_fails_alone_and_the_same_in_any_batch():
         Filter(name="cast", sql="object_id::int > 1"),
         Filter(name="broken", sql="no such thing"),
         Filter(name="typed", sql="object_id > 5"),
+        Filter(name="nowhere", region="not a MOC"),
         Filter(name="root", sql="sqrt(ra - 2) >= 0"),
     ])  # fmt: skip
     for _ in range(3):
@@ -308,7 +309,8 @@ def test_a_filter_that_fails_fails_alone_and_the_same_in_any_batch():
         assert found["root"].tolist() == [False, False, True, True, True]
         assert not found["broken"].any()
         assert not found["typed"].any()
-        assert set(bank.failures) == {"cast", "broken", "typed", "root"}
+        assert not found["nowhere"].any()
+        assert set(bank.failures) == {"cast", "broken", "typed", "root", "nowhere"}
     for size in (1, 2, 3):
         parts = [FilterBank(bank.filters[:2]).passes(table.slice(k, size))["cast"] for k in range(0, 5, size)]
         assert np.concatenate(parts).tolist() == [False, False, False, True, True]

@@ -263,20 +263,22 @@ class FilterBank:
     def __init__(self, filters: Sequence[Filter]) -> None:
         self.filters = tuple(filters)
         self.failures: dict[str, str] = {}
-        """Of the last table: name -> why a filter could not be asked, or not of every row."""
+        """Name -> why a filter cannot be asked, or could not be of every row of the last table."""
         self._broken: dict[str, str] = {}
         self._conditions: dict[str, Condition] = {}
         self._places: dict[str, list[Region | WatchList]] = {}
         self._connection = engine(optimise=False)
         for one in self.filters:
+            self._places[one.name] = []
             try:
-                self._conditions[one.name] = parse(self._connection, one.sql)
+                condition = parse(self._connection, one.sql)
+                if one.region is not None:
+                    self._places[one.name].append(Region(one.region))
+                if one.watch_list is not None:
+                    self._places[one.name].append(WatchList(one.watch_list))
+                self._conditions[one.name] = condition
             except FilterError as error:
-                self._broken[one.name] = str(error)
-            places: list[Region | WatchList] = [] if one.region is None else [Region(one.region)]
-            if one.watch_list is not None:
-                places.append(WatchList(one.watch_list))
-            self._places[one.name] = places
+                self._broken[one.name] = self.failures[one.name] = str(error)
         needed = (name for one in self._conditions.values() for name in one.columns)
         self._needed = tuple(dict.fromkeys(needed))
         self._together = self._query(list(self._conditions))

@@ -99,10 +99,15 @@ class Region:
     ----------
     moc : str
         ASCII MOC, as `read_region` gives it.
+
+    Raises
+    ------
+    FilterError
+        It is none.
     """
 
     def __init__(self, moc: str) -> None:
-        self._moc = _parsed(moc)
+        self._moc = _parsed(read_region(moc))
 
     def holds(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which positions lie in it; one that is not known does not.
