@@ -134,7 +134,7 @@ class Publisher:
                 self._group(passes, counts)
             if end is not None and time.monotonic() >= end:
                 break
-        return counts
+        return +counts
 
     def _group(self, passes: list[PassRecord], counts: Counter[str]) -> None:
         """Announce passes of one version of one filter."""
