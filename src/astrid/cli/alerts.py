@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astrid.cli.alert_filters import filter_, replay_
 from astrid.cli.alert_ingest import ingest
 from astrid.cli.alert_options import Formats, Json, Models, with_formats
 from astrid.cli.output import emit, progress
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 
 app.command()(ingest)
+app.command("filter", no_args_is_help=True)(filter_)
+app.command("replay", no_args_is_help=True)(replay_)
 
 _MOST = 20  # quarantined packets listed by name
 
