@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 INCLUDED = (
     "commands.md", "benchmarks.md", "columns.md", "scores.md", "flags.md", "profiles.md", "packets.md",
-    "systems.md", "bundles.md",
+    "systems.md", "bundles.md", "alert_columns.md",
 )  # fmt: skip
 """Generated pages that are parts of pages written by hand."""
 
@@ -62,6 +62,7 @@ def write(folder: Path) -> None:
         "bundles.md": bundles(),
         "profiles.md": profiles(),
         "packets.md": packets(),
+        "alert_columns.md": alert_columns(),
     }
     for name, text in generated.items():
         page = folder / name
@@ -218,6 +219,27 @@ def columns() -> str:
     lines = ["| column | unit | meaning |", "|---|---|---|"]
     lines += [f"| `{name}` | {unit} | {_cell(meaning)} |" for name, (unit, meaning) in COLUMNS.items()]
     return "\n".join([*lines, ""])
+
+
+def alert_columns() -> str:
+    """The columns that filters of alerts can use in every store, from the code that makes them."""
+    from astrid.alerts import layouts
+    from astrid.stream.columns import Columns
+
+    surveys = [one.name for one in layouts()]
+    tables: dict[str, list[str]] = {"": [], **{name: [] for name in surveys}}
+    for one in Columns():
+        survey, _, own = one.name.partition("_")
+        of = survey if survey in tables and own else ""
+        ends = ["" if end is None else f"{end:g}" for end in (one.low, one.high)]
+        limits = " … ".join(ends).strip() if any(ends) else ""
+        meaning = _cell(one.meaning.removeprefix(f"{of}: "))
+        tables[of].append(f"| `{one.name}` | {one.type} | {one.unit} | {limits} | {meaning} |")
+    head = "| column | type | unit | range | meaning |\n|---|---|---|---|---|"
+    parts = ["### Of every survey", "", head, *tables.pop(""), ""]
+    for name, rows in tables.items():
+        parts += [f"### Of {name}", "", head, *rows, ""]
+    return "\n".join(parts)
 
 
 def scores() -> str:

@@ -89,3 +89,13 @@ def test_a_bundle_that_is_shipped_has_its_card_on_the_site(pages, tmp_path: Path
     assert "| AUCPR | 0.8 |  | 10 | alerts | other than trained on |" in text[real:]
     for words in ("### braai.x", "| stage | live |", "0.25: least cost", "Not for streaks.", "train braai"):
         assert words in text
+
+
+def test_every_column_of_alerts_is_in_the_guide(pages):
+    from astrid.stream.columns import Columns
+
+    text = pages.alert_columns()
+    for one in Columns():
+        assert f"| `{one.name}` | {one.type} |" in text
+    assert "### Of ztf" in text
+    assert "| `ztf_drb` | float64 |  | 0 … 1 | deep real/bogus score of the survey |" in text

@@ -415,3 +415,16 @@ def test_twenty_five_filters_cost_little():
         bank.passes(table)
         best = min(best, time.process_time() - begun)
     assert best < 0.02  # half of it is expected; the machine may be busy
+
+
+def test_the_page_on_filters_says_what_is_so(repository, capsys):
+    text = (repository / "docs" / "guide" / "filters.md").read_text("utf-8")
+    blocks = [part.split("\n```")[0].partition("\n") for part in text.split("\n```")[1::2]]
+    kinds = [kind for kind, _, _ in blocks]
+    assert (kinds.count("sql"), kinds.count("python")) == (2, 1)
+    for kind, _, code in blocks:
+        if kind == "sql":
+            assert check_filter(Filter(name="page", sql=code), COLUMNS) == []
+        elif kind == "python":
+            exec(compile(code, "filters.md", "exec"), {})
+    assert capsys.readouterr().out == "[]\n[ True False False]\n"
