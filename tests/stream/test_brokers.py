@@ -166,8 +166,8 @@ def test_wrong_addresses_are_explained(file, address, match):
     [
         ("[brokers.a]\nservers = ['h:1']\npassword = 'open-sesame'", "has a password in it"),
         (
-            "[brokers.a]\nservers = ['h:1']\npasword = 'open-sesame'",
-            "brokers.a cannot be used: pasword: Extra",
+            "[brokers.a]\nservers = ['h:1']\nsecret_word = 'open-sesame'",
+            "brokers.a cannot be used: secret_word: Extra",
         ),
         ("[brokers.a]\nservers = ['h:1']\nprotocol = 'SASL_SSL'", "needs mechanism and username"),
         (

@@ -132,7 +132,7 @@ class Publisher:
         while page := self._store.claim(_PAGE, _CLAIM):
             for passes in _grouped(page):
                 self._group(passes, counts)
-            if end is not None and time.monotonic() >= end:
+            if end is not None and time.monotonic() >= end and +counts:
                 break
         return +counts
 
