@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-import onnx
 import pyarrow as pa
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from astrid.alerts import Alert, Cutout, Measurement, centred_triplet, read_alerts
 from astrid.errors import UsageError
 from astrid.learn import registry
-from astrid.learn.bundle import Bundle, Card, Uncertainty, save_bundle
+from astrid.learn.bundle import Uncertainty, save_bundle
 from astrid.learn.prediction import Predictor
 from astrid.learn.registry import find_bundle
-from astrid.learn.task import Binary, Input, Multiclass, Task
 from astrid.stream.scores import Scorer, applicable_bundles
 
-PLANES = ("science", "reference", "difference")
-
-
-def graph(size: int, channels: int, weights: np.ndarray, head: str) -> bytes:
-    """A model whose logits are the central pixels times a matrix: (channels, labels)."""
-    middle = size // 2
-    constants = {
-        "start": np.array([middle, middle]), "end": np.array([middle + 1, middle + 1]),
-        "axes": np.array([1, 2]), "shape": np.array([1, -1, channels]), "w": weights.astype(np.float32)[None],
-    }  # fmt: skip
-    nodes = [
-        helper.make_node("Slice", ["triplet", "start", "end", "axes"], ["pixel"]),
-        helper.make_node("Reshape", ["pixel", "shape"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "w"], [head]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "toy",
-        [helper.make_tensor_value_info("triplet", TensorProto.FLOAT, ["n", size, size, channels])],
-        [helper.make_tensor_value_info(head, TensorProto.FLOAT, [1, "n", weights.shape[1]])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def bundle(
-    folder, name: str, weights, *, size=63, planes=PLANES, head="real", labels=None, **facts
-) -> Bundle:
-    weights = np.array(weights, float)
-    kind = Binary(labels=("bogus", "real")) if labels is None else Multiclass(labels=labels)
-    one = Input(shape=(size, size, len(planes)), channels=planes)
-    task = Task(name=name.partition(".")[0], inputs={"triplet": one}, heads={head: kind}, network="no:Where")
-    card = Card(name=name, task=task.model_copy(update=facts), created="2026-01-01")
-    files = {"model.onnx": graph(size, len(planes), weights, head)}
-    return save_bundle(folder / name, card, files, {"w": np.ones(1, np.float32)})
+samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("samples.py"))))
+PLANES, bundle = samples.PLANES, samples.bundle
 
 
 def alert(number: int, image: np.ndarray | None) -> Alert:

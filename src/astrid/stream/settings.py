@@ -109,11 +109,6 @@ class StreamSettings(_Settings):
             return [parse_catalog(one) if isinstance(one, str) else one for one in given]
         return given
 
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _one(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
-
 
 def parse_catalog(text: str) -> CatalogSettings:
     """A catalogue from ``NAME``, ``NAME:RADIUS`` or ``NAME:RADIUS:COLUMN,COLUMN``.
@@ -176,13 +171,25 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: is not YAML ({' '.join(str(error).split())}); correct it") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected names and values, as sources: [night.tar.gz]; correct it")
+
+    def beside(given: Any) -> Any:
+        return str(path.parent / given) if isinstance(given, str) and "://" not in given else given
+
+    def named(given: Any) -> Any:
+        """A name stays one; what has a slash is a path."""
+        return beside(given) if isinstance(given, str) and "/" in given else given
+
     for name in ("store", "brokers", "layout", "schemas"):
-        if isinstance(content.get(name), str):
-            content[name] = path.parent / content[name]
-    if isinstance(content.get("sources"), str):
-        content["sources"] = [content["sources"]]
-    if isinstance(content.get("sources"), list):
-        content["sources"] = [
-            str(one if "://" in str(one) else path.parent / str(one)) for one in content["sources"]
+        if name in content:
+            content[name] = beside(content[name])
+    sources, models, catalogs = (content.get(name) for name in ("sources", "models", "catalogs"))
+    if isinstance(sources, str | list):
+        content["sources"] = [beside(one) for one in ([sources] if isinstance(sources, str) else sources)]
+    if isinstance(models, list):
+        content["models"] = [named(one) for one in models]
+    if isinstance(catalogs, list):
+        content["catalogs"] = [
+            {**one, "name": named(one.get("name"))} if isinstance(one, dict) else named(one)
+            for one in catalogs
         ]
     return content

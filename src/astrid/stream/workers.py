@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,12 @@ from astrid.stream.turns import Summary, Turn
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    from astrid.alerts import Layout, SchemaBook
     from astrid.store.store import Store
     from astrid.stream.ingest import Keeper
+    from astrid.stream.metrics import Metrics
+    from astrid.stream.publish import Publisher
+    from astrid.stream.sinks import OpenSinks
     from astrid.stream.source import Source
 
 __all__ = ["Stop", "run_stream"]
@@ -34,7 +39,7 @@ __all__ = ["Stop", "run_stream"]
 log = logging.getLogger(__name__)
 
 _BEAT = 0.5  # s between looks at other things while workers work
-_MOST_DEATHS = 3  # of one worker in a row without a batch between them
+_MOST_DEATHS = 5  # of one worker in a row without a batch between them
 _PUBLISHING = 0.5  # s that publishing may hold up the work at a time
 
 
@@ -113,16 +118,16 @@ def _alone(
     settings: StreamSettings, retry: bool, stop: Stop, on_turn: Callable[[Turn, Summary], None] | None
 ) -> Summary:
     total = Summary()
-    with _opened_store(settings) as store, _Publisher(settings, store, total) as publisher:
+    with _opened_store(settings) as store, _Beside(settings, store, total) as beside:
 
         def tell(turn: Turn) -> None:
             total.add(turn)
-            publisher.observe(turn)
+            beside.observe(turn)
             if on_turn is not None:
                 on_turn(turn, total)
 
-        _work(settings, store, (0, 1), _name(0), stop, tell, retry=retry, after=publisher.publish)
-        publisher.finish(stop)
+        _work(settings, store, (0, 1), _name(0), stop, tell, retry=retry, after=beside.publish)
+        beside.finish(stop)
     return total
 
 
@@ -138,7 +143,7 @@ def _work(
     after: Callable[[], None] | None = None,
 ) -> None:
     """One worker: open what the settings name, and work."""
-    from astrid.alerts import Quarantine, SchemaBook, read_layouts
+    from astrid.alerts import Quarantine
     from astrid.alerts.intake import mapped_histories
     from astrid.stream.ingest import ingest
     from astrid.stream.live import StoredFilters
@@ -146,8 +151,7 @@ def _work(
     from astrid.stream.scores import Scorer
     from astrid.stream.source import open_source
 
-    layouts = () if settings.layout is None else read_layouts(settings.layout)
-    book = SchemaBook(settings.schemas, settings.registry)
+    layouts, book = _formats(settings)
     skips = mapped_histories(layouts)
     scorer = Scorer(None if settings.models == "all" else settings.models, dropout=settings.dropout)
     crossmatch = _crossmatch(settings)
@@ -173,6 +177,13 @@ def _work(
     )  # fmt: skip
 
 
+def _formats(settings: StreamSettings) -> tuple[tuple[Layout, ...], SchemaBook]:
+    from astrid.alerts import SchemaBook, read_layouts
+
+    layouts = () if settings.layout is None else read_layouts(settings.layout)
+    return layouts, SchemaBook(settings.schemas, settings.registry)
+
+
 def _crossmatch(settings: StreamSettings) -> Any:
     if not settings.catalogs:
         return None
@@ -194,24 +205,29 @@ def _name(worker: int) -> str:
     return f"{os.uname().nodename}:{os.getpid()}:{worker}"
 
 
-class _Publisher:
+class _Beside:
     """What is done beside the work, by one process: announcing what passed, and serving metrics."""
 
     def __init__(self, settings: StreamSettings, store: Store, summary: Summary) -> None:
-        self._store, self._summary = store, summary
-        self._metrics: Any = None
-        self._sinks: Any = None
+        self._summary = summary
+        self._metrics: Metrics | None = None
+        self._publisher: Publisher | None = None
+        self._sinks: OpenSinks | None = None
+        self._next = 0.0
         if settings.metrics_port is not None:
             from astrid.stream.metrics import Metrics
 
             self._metrics = Metrics()
             self._metrics.serve(settings.metrics_port)
         if settings.publish:
+            from astrid.stream.publish import Publisher
             from astrid.stream.sinks import OpenSinks
 
             self._sinks = OpenSinks(settings.brokers)
+            layouts, book = _formats(settings)
+            self._publisher = Publisher(store, self._sinks, layouts=layouts, book=book)
 
-    def __enter__(self) -> _Publisher:
+    def __enter__(self) -> _Beside:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -236,10 +252,18 @@ class _Publisher:
             )
 
     def publish(self) -> None:
-        """Announce some of what passed filters, for a moment."""
+        """Announce some of what passed filters, not for long and not all the time."""
+        if self._publisher is not None and time.monotonic() >= self._next:
+            self._summary.published.update(self._publisher.publish(_PUBLISHING))
+            self._next = time.monotonic() + _BEAT
 
-    def finish(self, stop: Stop) -> None:
-        """Announce the rest."""
+    def finish(self, stop: Callable[[], bool]) -> None:
+        """Announce the rest; what cannot be sent now waits in the store."""
+        while self._publisher is not None and not stop():
+            counts = self._publisher.publish(_PUBLISHING)
+            self._summary.published.update(counts)
+            if not counts:
+                return
 
 
 @dataclass(eq=False)
@@ -273,14 +297,14 @@ class _Team:
         """Work until all are done; raises what made a worker give up."""
         with (
             _opened_store(self._settings) as store,
-            _Publisher(self._settings, store, self._total) as publisher,
+            _Beside(self._settings, store, self._total) as beside,
         ):
             try:
                 self._members = [self._started(k) for k in range(self._settings.workers)]
                 asked = False
                 while any(not one.done for one in self._members):
-                    self._listen(publisher)
-                    publisher.publish()
+                    self._listen(beside)
+                    beside.publish()
                     if (self._stop() or self._failure) and not asked:
                         asked = True
                         self._ask_to_stop()
@@ -290,7 +314,7 @@ class _Team:
             if self._failure is not None:
                 kind, message = self._failure
                 raise getattr(errors, kind, StreamError)(message)
-            publisher.finish(self._stop)
+            beside.finish(self._stop)
         return self._total
 
     @property
@@ -308,7 +332,7 @@ class _Team:
         theirs.close()  # so that the end of the process is the end of the pipe
         return _Member(number, process, reports, deaths)
 
-    def _listen(self, publisher: _Publisher) -> None:
+    def _listen(self, beside: _Beside) -> None:
         waiting = {one.reports: one for one in self._members if not one.done}
         for ready in wait(list(waiting), _BEAT):
             member = waiting[ready]  # type: ignore[index]
@@ -320,7 +344,7 @@ class _Team:
             if isinstance(message, Turn):
                 member.deaths = 0
                 self._total.add(message)
-                publisher.observe(message)
+                beside.observe(message)
                 if self._on_turn is not None:
                     self._on_turn(message, self._total)
             else:
@@ -331,11 +355,12 @@ class _Team:
         member.process.join()
         member.reports.close()
         code = member.process.exitcode
-        if code == 0 or member.failure is not None:
+        asked = self._stop() or self._failure is not None
+        if code == 0 or member.failure is not None or (asked and code == -signal.SIGTERM):
             member.done = True
             return
         how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-        if self._stop() or self._failure:
+        if asked:
             member.done = True
             self._say(f"worker {member.number} died ({how}) while it was stopping; what it did comes again")
             return
