@@ -95,14 +95,18 @@ def centred_triplet(alert: Alert, size: int = _SIZE) -> NDArray[np.float32]:
                 np.subtract(stamp, level, out=triplet[..., k])
         if not whole:
             triplet[~good, k] = 0
-    for axis, position in enumerate((alert.y, alert.x)):
+    for axis in (0, 1):
         if shape[axis] != size:
-            triplet = _fitted(triplet, axis, position, shape, size)
+            triplet = _fitted(triplet, axis, (alert.y, alert.x), shape, size)
     return triplet
 
 
 def _fitted(
-    triplet: NDArray[np.float32], axis: int, position: float | None, shape: tuple[int, ...], size: int
+    triplet: NDArray[np.float32],
+    axis: int,
+    place: tuple[float | None, float | None],
+    shape: tuple[int, ...],
+    size: int,
 ) -> NDArray[np.float32]:
     """Bring one axis to the size, the candidate in the middle.
 
@@ -112,14 +116,25 @@ def _fitted(
     missing = size - shape[axis]
     if missing <= 0:
         return np.take(triplet, np.arange(size) + (-missing) // 2, axis=axis)
-    half = size // 2
-    if position is not None and position < half and not (shape[0] == shape[1] and position >= shape[0] // 2):
-        low = int(np.clip(half - round(position), 0, missing))
+    position = place[axis]
+    if shape[0] == shape[1] and not _cut_low(place, shape, size):
+        low = missing // 2
+    elif position is not None and position < size // 2:
+        low = int(np.clip(size // 2 - round(position), 0, missing))
     else:
-        low = missing // 2 if shape[0] == shape[1] else 0
+        low = 0
     padding = [(0, 0)] * 3
     padding[axis] = (low, missing - low)
     return np.pad(triplet, padding)
+
+
+def _cut_low(place: tuple[float | None, float | None], shape: tuple[int, ...], size: int) -> bool:
+    """Whether a low edge of the chip has clipped the stamp in one of its axes."""
+    half = size // 2
+    return any(
+        position is not None and position < half and n == round(position) + half + 1
+        for position, n in zip(place, shape, strict=False)
+    )
 
 
 def _median(values: NDArray[np.float32]) -> np.float32:
