@@ -23,6 +23,7 @@ from astrid.stream.comparison import (
     Rows,
     comparisons,
 )  # fmt: skip
+from astrid.stream.coverage import Coverage, promised_coverage, realised_coverage
 from astrid.stream.sample import Sample, models, probabilities, wanted
 
 if TYPE_CHECKING:
@@ -30,42 +31,20 @@ if TYPE_CHECKING:
 
     from astrid.store.store import Store
 
-__all__ = ["Coverage", "Drift", "changes_of_scores", "compare", "night_drift", "read_sample"]
+__all__ = [
+    "Coverage",
+    "Drift",
+    "changes_of_scores",
+    "compare",
+    "drift_of",
+    "night_drift",
+    "read_night",
+    "read_sample",
+]
 
-_LABELLED = 30  # alerts with a label before coverage is judged
 _FEWER = 3.0  # times fewer or more alerts than in any night of the reference
 _SAID = 8  # reasons in full
 _REFERENCE = 10  # nights
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How often conformal sets held the true label.
-
-    Parameters
-    ----------
-    model, label : str
-    n, held : int
-        Alerts with this label, and those whose set has it.
-    promised : float or None
-        None where the bundle cannot be found.
-    p : float or None
-        Of a coverage as low as this, if the promise is kept.
-    level : {"ok", "watch", "act"}
-    """
-
-    model: str
-    label: str
-    n: int
-    held: int
-    promised: float | None
-    p: float | None
-    level: Level = "ok"
-
-    @property
-    def share(self) -> float:
-        """Realised coverage."""
-        return self.held / self.n
 
 
 @dataclass(frozen=True)
@@ -111,9 +90,7 @@ class Drift:
         }
         facts["thresholds"] = {"watch": WATCH, "act": ACT, "p": SURE, "least": LEAST}
         facts["comparisons"] = [one.as_dict() for one in self.comparisons]
-        facts["coverage"] = [
-            {**one.__dict__, "share": one.share} for one in self.coverage
-        ] or None  # fmt: skip
+        facts["coverage"] = [one.as_dict() for one in self.coverage] or None
         return facts
 
 
@@ -127,7 +104,40 @@ def night_drift(
     adwin: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Drift:
-    """Compare a night of the store with earlier ones.
+    """Compare a night of the store with earlier ones; the arguments are those of `read_night`.
+
+    Parameters
+    ----------
+    adwin : bool
+        Also look for changes within the night.
+
+    Raises
+    ------
+    StoreError
+        The store has no such night.
+    DependencyError
+        ADWIN was asked for, and river is not installed.
+    """
+    samples = read_night(store, night, since=since, until=until, labels=labels, on_progress=on_progress)
+    return drift_of(night, samples, adwin=adwin)
+
+
+def drift_of(night: str, samples: tuple[Sample, Sample], *, adwin: bool = False) -> Drift:
+    """Compare what `read_night` has read; the coverage that models promise is read from their cards."""
+    sample, reference = samples
+    return compare(night, sample, reference, promised=promised_coverage(sample.hashes), adwin=adwin)
+
+
+def read_night(
+    store: Store,
+    night: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    labels: Mapping[tuple[str, str], str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Sample, Sample]:
+    """A night of the store, and its reference.
 
     Parameters
     ----------
@@ -139,8 +149,6 @@ def night_drift(
         given.
     labels : mapping of (str, str) to str, optional
         True labels by survey and number of the alert, for the coverage of the conformal sets.
-    adwin : bool
-        Also look for changes within the night.
     on_progress : callable, optional
         Told how many alerts are read, and of how many.
 
@@ -148,21 +156,16 @@ def night_drift(
     ------
     StoreError
         The store has no such night.
-    DependencyError
-        ADWIN was asked for, and river is not installed.
     """
     counts = dict(store.counts().nights)
     if night not in counts:
         known = f"the last one is {max(counts)}" if counts else "it has none"
         raise StoreError(f"the store has no alerts of the night {night!r} ({known}); give one that it has")
     if since is None and until is None:
-        nights = sorted(one for one in counts if one < night)[-_REFERENCE:]
+        nights = sorted(one for one in counts if "" < one < night)[-_REFERENCE:]
     else:
-        nights = sorted(
-            one
-            for one in counts
-            if one != night and (since is None or one >= since) and (until is None or one <= until)
-        )
+        first, last = since or "0", until or "9"
+        nights = sorted(one for one in counts if one != night and first <= one <= last)
     total = sum(counts[one] for one in (*nights, night))
     done = 0
 
@@ -173,8 +176,7 @@ def night_drift(
             on_progress(done, total)
 
     sample = read_sample(store, (night,), labels=labels, on_rows=tell)
-    reference = read_sample(store, nights, on_rows=tell)
-    return compare(night, sample, reference, promised=_promised(sample.hashes), adwin=adwin)
+    return sample, read_sample(store, nights, on_rows=tell)
 
 
 def read_sample(
@@ -211,23 +213,6 @@ def read_sample(
         if on_rows is not None:
             on_rows(len(rows))
     return sample
-
-
-def _promised(hashes: Mapping[str, set[str]]) -> dict[tuple[str, str], float]:
-    """The coverage that the models of a night promise, as far as they are in the registry."""
-    from astrid.learn.bundle import Bundle
-    from astrid.learn.registry import list_bundles
-
-    known = {entry.hash: entry for entry in list_bundles() if not entry.problem}
-    found: dict[tuple[str, str], float] = {}
-    for model, seen in hashes.items():
-        for entry in (known[one] for one in seen if one in known):
-            bundle = Bundle.load(entry.path, name=entry.name)
-            for head in bundle.task.heads:
-                conformal = bundle.card.head(head).conformal
-                for label, alpha in ({} if conformal is None else conformal.alpha).items():
-                    found[model, label] = 1 - alpha
-    return found
 
 
 def compare(
@@ -271,7 +256,7 @@ def compare(
     """
     table, other = sample.table, reference.table
     found = [] if table is None or other is None else comparisons(table, other)
-    coverage = _coverage(sample.covered, promised or {})
+    coverage = realised_coverage(sample.covered, promised or {})
     changes = None if table is None or not adwin else changes_of_scores(table)
     reasons = [*_reasons(found), *_reasons_of_coverage(coverage), *_reasons_of_changes(changes)]
     if whole:
@@ -316,26 +301,6 @@ def _sentence(parts: Sequence[Comparison]) -> str:
         f"{change}, stability index {shift.psi:.2f} (limit {worst.limits[worst.level]:.2f}), {shift.n:,} "
         f"alerts against {shift.n_reference:,}."
     )
-
-
-def _coverage(
-    covered: Counter[tuple[str, str, bool]], promised: Mapping[tuple[str, str], float]
-) -> tuple[Coverage, ...]:
-    from scipy.stats import binomtest
-
-    found = []
-    for model, label in sorted({(model, label) for model, label, _ in covered}):
-        held = covered[model, label, True]
-        n = held + covered[model, label, False]
-        promise = promised.get((model, label))
-        p, level = None, "ok"
-        if promise is not None:
-            p = float(binomtest(held, n, promise, alternative="less").pvalue)
-            if n >= _LABELLED and p < SURE:
-                # twice as many misses as were promised are no matter of taste
-                level = "act" if 1 - held / n >= 2 * (1 - promise) else "watch"
-        found.append(Coverage(model, label, n, held, promise, p, level))  # type: ignore[arg-type]
-    return tuple(found)
 
 
 def _reasons_of_coverage(coverage: Sequence[Coverage]) -> list[tuple[Level, str]]:
