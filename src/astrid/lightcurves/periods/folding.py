@@ -209,19 +209,48 @@ def harmonic_sums(
     time: Any, weight: Any, series: Any, frequency: Any, n_terms: int, windows: Any, values: Any
 ) -> None:
     """Write the sums that `projected` needs at any frequencies, point by point."""
-    for k in range(frequency.size):
-        windows[:, k] = 0.0
-        values[:, k] = 0.0
+    lanes = 8  # frequencies at once, so that the powers of z are taken in vectors
+    turned = np.empty(lanes)
+    zr, zi, pr, pi = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    wr, wi = np.empty((2 * n_terms + 1, lanes)), np.empty((2 * n_terms + 1, lanes))
+    yr, yi = np.empty((n_terms + 1, lanes)), np.empty((n_terms + 1, lanes))
+    for first in range(0, frequency.size, lanes):
+        width = min(lanes, frequency.size - first)
+        for x in range(lanes):
+            turned[x] = frequency[first + min(x, width - 1)]
+        wr[:] = 0.0
+        wi[:] = 0.0
+        yr[:] = 0.0
+        yi[:] = 0.0
         for i in range(time.size):
-            turn = time[i] * frequency[k]
-            angle = 2.0 * np.pi * (turn - np.floor(turn))
-            z = complex(np.cos(angle), np.sin(angle))
-            power = complex(1.0, 0.0)
+            for x in range(lanes):
+                turn = time[i] * turned[x]
+                # a quarter of the angle by its series (to 1e-11), then doubled twice: the library's
+                # functions are not compiled into vectors
+                u = 0.5 * np.pi * (turn - np.floor(turn + 0.5))
+                v = u * u
+                c = 1 + v * (-1 / 2 + v * (1 / 24 + v * (-1 / 720 + v * (1 / 40320 - v / 3628800))))
+                q = u * (1 + v * (-1 / 6 + v * (1 / 120 + v * (-1 / 5040 + v * (1 / 362880 - v / 39916800)))))
+                c, q = c * c - q * q, 2 * q * c
+                zr[x], zi[x] = c * c - q * q, 2 * q * c
+                pr[x], pi[x] = 1.0, 0.0
             for m in range(2 * n_terms + 1):
-                windows[m, k] += weight[i] * power
+                for x in range(lanes):
+                    wr[m, x] += weight[i] * pr[x]
+                    wi[m, x] += weight[i] * pi[x]
                 if m <= n_terms:
-                    values[m, k] += series[i] * power
-                power *= z
+                    for x in range(lanes):
+                        yr[m, x] += series[i] * pr[x]
+                        yi[m, x] += series[i] * pi[x]
+                for x in range(lanes):
+                    real = pr[x] * zr[x] - pi[x] * zi[x]
+                    pi[x] = pr[x] * zi[x] + pi[x] * zr[x]
+                    pr[x] = real
+        for x in range(width):
+            for m in range(2 * n_terms + 1):
+                windows[m, first + x] = complex(wr[m, x], wi[m, x])
+            for m in range(n_terms + 1):
+                values[m, first + x] = complex(yr[m, x], yi[m, x])
 
 
 @compiled

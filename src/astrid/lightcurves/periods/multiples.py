@@ -17,16 +17,16 @@ from astrid.lightcurves.periods.points import Points
 __all__ = ["Shape", "fold_shape", "resolve_multiple"]
 
 LONGEST_HALF = 3.0
-"""Days. Above this half period a doubling is not considered: Cepheids of population II have eclipse-like "
-"shapes."""
+"""Days. Longer half periods are not doubled: Cepheids of population II have shapes like eclipses."""
 
 NARROW, MILD, SHORT = 0.3, 0.2, 0.1
-"""Narrowness of the minima (`Shape.narrow`) above which a curve is an eclipsing binary's; see "
-"`resolve_multiple`."""
+"""Narrowness of the minima (`Shape.narrow`) of eclipsing binaries, for the rules of `resolve_multiple`."""
 
 SHORTEST_HALF, LONGEST_SINE = 0.09, 0.235
-"""Days. A sine between these is half the orbit of a contact binary: RR Lyrae stars are slower, and most pulsators
-that are as fast have saw-tooth shapes."""
+"""Days. A sine between these is half the orbit of a contact binary.
+
+RR Lyrae stars are slower, and most pulsators that are as fast have saw-tooth shapes.
+"""
 
 GAIN = 10.0
 """Difference of the Bayesian information criterion from which the minima are unequal."""
@@ -73,8 +73,8 @@ def resolve_multiple(points: Points, frequency: float) -> tuple[float, str]:
     """Decide between a frequency, its double and its half.
 
     First, while the even harmonics hold more than twice the power of the odd ones, the frequency is doubled:
-    it was that of a whole orbit, or of a spurious multiple. The half frequency is then taken where one of these
-    holds (all with symmetric curves):
+    it was that of a whole orbit, or of a spurious multiple. The half frequency is then taken where one of
+    these holds (all with symmetric curves):
 
     - ``narrow``: the minima are much narrower than the maxima, but do not show two in a cycle;
     - ``sine``: a nearly sinusoidal curve is too fast for an RR Lyrae star;
@@ -147,8 +147,7 @@ def strongest_harmonics(points: Points, frequency: float, n_terms: int) -> NDArr
 
 
 def harmonics(points: Points, frequency: float, n_terms: int) -> NDArray[np.complex128]:
-    """Fit a Fourier series with a mean by weighted least squares: a_k with m = mean + Re sum a_k exp(-i k "
-    "phi)."""
+    """Fit m = mean + Re sum a_k exp(-i k phase) by weighted least squares, and return the a_k."""
     angle = 2 * np.pi * ((points.time * frequency) % 1.0)
     columns = [np.ones_like(angle)]
     for k in range(1, n_terms + 1):

@@ -14,8 +14,7 @@ from astrid.lightcurves.periods.boxes import transit_duration
 __all__ = ["WINDOW", "clip_bright", "detrend"]
 
 WINDOW = 3.0 * float(transit_duration(13.5))
-"""Default window [days]: three central transits at the longest period with two transits in 27 d (Rao et "
-"al. 2021)."""
+"""Default window [days]: three central transits at 13.5 d, two of which fit 27 d (Rao et al. 2021)."""
 
 NODES = 10  # the trend is measured so often in a window, and interpolated between
 
