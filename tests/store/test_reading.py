@@ -217,6 +217,32 @@ def test_a_light_curve_has_each_measurement_once(store: Store, make: Make):
     assert store.light_curve("ztf", "none").num_rows == 0
 
 
+def test_questions_about_few_alerts_do_not_go_through_all(sqlite_store: Store, make: Make):
+    import sqlalchemy as sa
+
+    sqlite_store.write(make(range(50)))
+    engine = sqlite_store._database.engine
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+    sqlite_store.alert("ztf", "000001")
+    sqlite_store.packet("ztf", "000001")
+    sqlite_store.light_curve("ztf", "object1")
+    sqlite_store.cone(10.0, 10.0, 5.0)
+    sqlite_store.scores("ztf", "000001")
+    sqlite_store.candidates([("ztf", "000001")])
+    sqlite_store.claim(3)
+    questions = [one for one in asked if not one[0].startswith("BEGIN")]
+    with engine.connect() as connection:
+        for sql, values in questions:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+            steps = [row[3] for row in plan]
+            assert not [step for step in steps if "SCAN" in step and "passes_pending" not in step], (
+                sql,
+                steps,
+            )
+            assert not [step for step in steps if step.endswith("PRIMARY KEY (survey=?)")], (sql, steps)
+
+
 def test_scores_are_chosen_by_alert_bundle_and_night(store: Store, make: Make):
     store.write(make(range(3), night="2026-11-01", bundles=("a", "b")))
     store.write(make(range(3, 6), night="2026-11-02", bundles=("a",)))

@@ -56,7 +56,9 @@ def packet(database: Database, folder: Path, survey: str, alert_id: str) -> tupl
 def object_keys(database: Database, survey: str, object_id: str) -> list[tuple[str, str]]:
     """The alerts of an object in the order in which they came."""
     query = sa.select(alerts.c.survey, alerts.c.alert_id)
-    query = query.where((alerts.c.survey == survey) & (alerts.c.object_id == object_id))
+    # without statistics SQLite would go through the whole survey, whose key begins with it
+    of_survey = sa.func.coalesce(alerts.c.survey, "") == survey
+    query = query.where((alerts.c.object_id == object_id) & of_survey)
     query = query.order_by(alerts.c.batch, alerts.c.mjd, alerts.c.alert_id)
     return database.read(lambda connection: [(row[0], row[1]) for row in connection.execute(query)])
 

@@ -152,7 +152,10 @@ def _lost(database: Database, batch: int) -> StoreError:
 def _numbered(table: pa.Table, nights: Collection[str]) -> pa.Table:
     """The rows of some nights, with their `POSITION` among all."""
     table = table.append_column(POSITION, pa.array(np.arange(table.num_rows, dtype=np.int32)))
-    wanted = pc.is_in(pc.fill_null(table["night"], NO_NIGHT), value_set=pa.array(sorted(nights), pa.string()))
+    wanted = pc.is_in(
+        pc.fill_null(table["night"].cast(pa.string()), NO_NIGHT),
+        value_set=pa.array(sorted(nights), pa.string()),
+    )
     return table if pc.all(wanted).as_py() else table.filter(wanted)
 
 
@@ -192,7 +195,7 @@ class _Reader:
         if len(found) > 1:
             table = pa.concat_tables(found).sort_by(POSITION)
         if self._surveys is not None:
-            table = table.filter(pc.is_in(table["survey"], value_set=self._surveys))
+            table = table.filter(pc.is_in(table["survey"].cast(pa.string()), value_set=self._surveys))
         names = [name for name in table.column_names if name not in (BATCH, POSITION)]
         if self._columns is not None:
             names = [name for name in self._columns if name in names]

@@ -68,7 +68,7 @@ alerts = Table(
     Column("suffix", Text, nullable=False),
     Column("pack_offset", BigInteger, nullable=False),
     Column("pack_length", BigInteger, nullable=False),
-    Index("alerts_object", "survey", "object_id"),
+    Index("alerts_object", "object_id"),
     Index("alerts_healpix", "healpix"),
     sqlite_with_rowid=False,  # one B-tree instead of two
 )

@@ -64,7 +64,7 @@ def upgrade() -> None:
         sa.Column("pack_length", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("alerts_object", "alerts", ["survey", "object_id"])
+    op.create_index("alerts_object", "alerts", ["object_id"])
     op.create_index("alerts_healpix", "alerts", ["healpix"])
     op.create_table(
         "bundles",
