@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from astrid.alerts import Alert, Layout, Packet, Quarantine, decode
+from astrid.alerts import CUTOUTS, Alert, Cutout, Layout, Measurement, Packet, Quarantine, decode
 from astrid.errors import PacketError, PredictionError
 from astrid.store.batch import Batch, Pass, Score
 from astrid.stream.columns import Columns, Described
@@ -141,6 +141,7 @@ def ingest(
     )  # fmt: skip
     deliveries = source.deliveries(size, linger)
     try:
+        line.rehearse()
         while not stop():
             began = time.perf_counter()
             delivery = next(deliveries, None)
@@ -179,6 +180,19 @@ class _Line:
         self._store, self._scorer, self._crossmatch, self._columns = store, scorer, crossmatch, columns
         self._layouts, self._survey, self._quarantine = layouts, survey, quarantine
         self._filters, self._worker = filters, worker
+
+    def rehearse(self) -> None:
+        """Do the costly first steps, such as loading catalogues, before an alert has to wait for them.
+
+        What is wrong with a bundle or a catalogue is found here, and not by the first packet.
+        """
+        image = np.arange(63 * 63, dtype=np.float32).reshape(63, 63)
+        alert = Alert(
+            survey="", alert_id="rehearsal", ra=0.0, dec=0.0, detection=Measurement(mjd=60000.0),
+            object_id=None, version="", time_scale=None, history=(), cutouts=dict.fromkeys(CUTOUTS, Cutout(image)),
+            x=None, y=None, flipped=False, extras={},
+        )  # fmt: skip
+        self._rows(_Work(Delivery([], time.time(), lambda: None, None), Turn(), [alert], []))
 
     def process(self, delivery: Delivery, waited: float) -> Turn:
         """Store a delivery and acknowledge it."""
