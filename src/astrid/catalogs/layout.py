@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from astrid.errors import CatalogError
 
 __all__ = [
-    "HEALPIX", "Cell", "Layout", "PartitionWriter", "partition_path", "read_layout", "read_partition",
-    "read_properties", "write_properties",
+    "HEALPIX", "Cell", "Layout", "PartitionWriter", "describe", "partition_path", "read_layout",
+    "read_partition", "read_properties", "write_properties",
 ]  # fmt: skip
 
 HEALPIX = "_healpix_29"
@@ -93,29 +93,46 @@ class PartitionWriter:
 
     def finish(self, properties: Mapping[str, object]) -> None:
         """Write the lists of partitions and columns, and the properties."""
-        dataset = self._folder / "dataset"
-        # hats expects the partitions by order and then by pixel
-        cells = sorted(self._cells)
-        by_cell = dict(zip(self._cells, self._metadata, strict=True))
-        pq.write_metadata(self._schema, dataset / "_common_metadata")
-        pq.write_metadata(self._schema, dataset / "_metadata", [by_cell[cell] for cell in cells])
-        with (self._folder / "partition_info.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("Norder", "Npix"), *cells])
-        size = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
-        sky = sum(1 / (12 * 4**cell.order) for cell in cells)
-        known = {
-            "hats_nrows": self.n_rows,
-            "hats_col_healpix": HEALPIX,
-            "hats_col_healpix_order": 29,
-            "hats_npix_suffix": ".parquet",
-            "hats_max_rows": max(self._cells.values(), default=0),
-            "hats_estsize": size // 1024,
-            "hats_order": max((cell.order for cell in cells), default=0),
-            "hats_version": "v1.0",
-            "moc_sky_fraction": f"{sky:.5f}",
-        }
-        for name in _FILES:
-            write_properties(self._folder / name, {**properties, **known})
+        describe(self._folder, self._schema, dict(zip(self._cells, self._metadata, strict=True)), properties)
+
+
+def describe(
+    folder: Path, schema: pa.Schema, footers: Mapping[Cell, Any], properties: Mapping[str, object]
+) -> None:
+    """Write what describes partitions that are there: their list, the columns, and the properties.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the catalogue.
+    schema : pyarrow.Schema
+    footers : mapping of Cell to pyarrow.parquet.FileMetaData
+        Of all partitions, with the paths of their files below ``dataset``.
+    properties : mapping of str to object
+        Those that do not follow from the partitions.
+    """
+    dataset = folder / "dataset"
+    # hats expects the partitions by order and then by pixel
+    cells = sorted(footers)
+    pq.write_metadata(schema, dataset / "_common_metadata")
+    pq.write_metadata(schema, dataset / "_metadata", [footers[cell] for cell in cells])
+    with (folder / "partition_info.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("Norder", "Npix"), *cells])
+    size = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
+    sky = sum(1 / (12 * 4**cell.order) for cell in cells)
+    known = {
+        "hats_nrows": sum(one.num_rows for one in footers.values()),
+        "hats_col_healpix": HEALPIX,
+        "hats_col_healpix_order": 29,
+        "hats_npix_suffix": ".parquet",
+        "hats_max_rows": max((one.num_rows for one in footers.values()), default=0),
+        "hats_estsize": size // 1024,
+        "hats_order": max((cell.order for cell in cells), default=0),
+        "hats_version": "v1.0",
+        "moc_sky_fraction": f"{sky:.5f}",
+    }
+    for name in _FILES:
+        write_properties(folder / name, {**properties, **known})
 
 
 def partition_path(folder: Path, cell: Cell, suffix: str = ".parquet") -> Path:
