@@ -189,8 +189,8 @@ class _Line:
         image = np.arange(63 * 63, dtype=np.float32).reshape(63, 63)
         alert = Alert(
             survey="", alert_id="rehearsal", ra=0.0, dec=0.0, detection=Measurement(mjd=60000.0),
-            object_id=None, version="", time_scale=None, history=(), cutouts=dict.fromkeys(CUTOUTS, Cutout(image)),
-            x=None, y=None, flipped=False, extras={},
+            object_id=None, version="", time_scale=None, history=(),
+            cutouts=dict.fromkeys(CUTOUTS, Cutout(image)), x=None, y=None, flipped=False, extras={},
         )  # fmt: skip
         self._rows(_Work(Delivery([], time.time(), lambda: None, None), Turn(), [alert], []))
 
