@@ -101,7 +101,7 @@ def test_a_database_that_stays_away_is_said_and_nothing_is_half_written(
     address = postgresql.new_database()
     with open_store(tmp_path, address, patience=0.5) as store:
         store.write(make(range(12), size=50_000))
-        postgresql.kill()
+        postgresql.stop()  # after a kill, its connections live on for a moment and may still commit
         try:
             with pytest.raises(StoreError, match="cannot be reached") as caught:
                 store.write(make(range(12, 24)))
@@ -119,22 +119,16 @@ def test_a_database_that_stays_away_is_said_and_nothing_is_half_written(
 
 def test_a_commit_whose_answer_was_lost_is_found_and_not_made_again(store: Store, make: Make):
     import sqlalchemy as sa
-    from sqlalchemy.exc import OperationalError
 
     database = store._database
     lost = []
     tried = database._tried
 
-    class Away(Exception):
-        sqlstate = "08006"
-
     def once(engine: sa.Engine, work: Callable[[sa.Connection], Any]) -> Any:
         result = tried(engine, work)
         if engine is database._writing and not lost:
             lost.append(result)
-            # what `_tried` would do if the connection broke just after COMMIT had been sent
-            assert not OperationalError("COMMIT", {}, Away()).connection_invalidated
-            return tried(engine, work)
+            return tried(engine, work)  # as if the connection had been lost just after COMMIT was sent
         return result
 
     database._tried = once  # type: ignore[method-assign]
