@@ -6,6 +6,7 @@ is one layer on top of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -24,7 +25,7 @@ class Branches(nn.Module):
     """One branch for each input, joined by a dense layer.
 
     Numbers (shape (k,)) pass dense layers after they are brought to mean 0 and variance 1; curves
-    (length, channels) pass blocks of two convolutions and a pooling; images (ny, nx, channels) pass
+    (length, channels) pass blocks of convolutions and a pooling; images (ny, nx, channels) pass
     blocks of two convolutions with a pooling in between and a mean over the image in the end.
 
     Parameters
@@ -35,14 +36,23 @@ class Branches(nn.Module):
     numbers : sequence of int
         Sizes of the dense layers.
     curves : int
-        Channels of a curve's first block; each next block has twice as many, and there are as
-        many as leave six samples.
+        Channels of a curve's first block; there are as many blocks as leave six samples.
+    growth : int
+        A block of a curve has so many times the channels of the one before.
+    convolutions : int
+        In each block of a curve.
+    summary : int
+        Numbers into which a dense layer brings a curve, with dropout before it; 0 for all that
+        the convolutions give. A few where there are few items: curves drown the numbers beside them.
     kernel : int
         Of the convolutions along curves.
     images : sequence of int
         Channels of each block of an image.
     separable : bool
         Whether an image's convolutions are separable in depth.
+    cells : bool
+        For images in which the place of a cell has a meaning of its own, such as those of dm and dt: each cell
+        is brought to mean 0 and variance 1, and the last block is kept cell by cell, not averaged.
     joint : int
         Size of the dense layer in which the branches meet.
     dropout, joint_dropout : float
@@ -70,9 +80,13 @@ class Branches(nn.Module):
         *,
         numbers: Sequence[int] = (256, 32),
         curves: int = 16,
+        growth: int = 2,
+        convolutions: int = 2,
+        summary: int = 0,
         kernel: int = 5,
         images: Sequence[int] = (16, 32),
         separable: bool = True,
+        cells: bool = False,
         joint: int = 16,
         dropout: float = 0.25,
         joint_dropout: float = 0.4,
@@ -86,9 +100,9 @@ class Branches(nn.Module):
                 case 1:
                     branch = _Numbers(shape[0], numbers, dropout)
                 case 2:
-                    branch = _Curve(shape, curves, kernel)
+                    branch = _Curve(shape, (curves, growth, convolutions), kernel, summary, dropout)
                 case 3:
-                    branch = _Image(shape[-1], images, dropout, separable)
+                    branch = _Image(shape, images, dropout, separable, cells)
                 case rank:
                     raise UsageError(f"the input {name} has {rank} axes; give numbers, curves or images")
             branches[f"{name}_in"] = branch
@@ -121,40 +135,46 @@ class _Numbers(nn.Module):
         self.size = before
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and len(x) == 1:  # a last batch of one item has no variance
-            known = self.standardize
-            x = nn.functional.batch_norm(x, known.running_mean, known.running_var, eps=known.eps)
-        else:
-            x = self.standardize(x)
-        return self.layers(x.clamp(-_FAR, _FAR))
+        return self.layers(_standardized(x, self.standardize))
 
 
 class _Curve(nn.Module):
-    def __init__(self, shape: tuple[int, ...], first: int, kernel: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], blocks: tuple[int, int, int], kernel: int, summary: int, dropout: float
+    ) -> None:
         super().__init__()
         length, before = shape
+        after, growth, convolutions = blocks
         layers: list[nn.Module] = []
-        after = first
         while length >= 2 * _SHORTEST:
-            for channels in (before, after):
+            for channels in (before, *[after] * (convolutions - 1)):
                 layers += [nn.Conv1d(channels, after, kernel, padding=kernel // 2), nn.ReLU()]
             layers.append(nn.MaxPool1d(2))
             length //= 2
-            before, after = after, 2 * after
+            before, after = after, growth * after
         self.layers = nn.Sequential(*layers)
         self.size = before * length
+        self.summary: nn.Module = nn.Identity()
+        if summary:
+            self.summary = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.size, summary), nn.ReLU())
+            self.size = summary
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.clamp(-_DEEP, _DEEP).permute(0, 2, 1)).flatten(1)
+        return self.summary(self.layers(x.clamp(-_DEEP, _DEEP).permute(0, 2, 1)).flatten(1))
 
 
 class _Image(nn.Module):
-    def __init__(self, channels: int, blocks: Sequence[int], dropout: float, separable: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], blocks: Sequence[int], dropout: float, separable: bool, cells: bool
+    ) -> None:
         super().__init__()
+        *sides, channels = shape
+        self.standardize = nn.BatchNorm1d(math.prod(shape), affine=False) if cells else None
         layers: list[nn.Module] = []
         for k, after in enumerate(blocks):
             if k:
                 layers.append(nn.MaxPool2d(2))
+                sides = [side // 2 for side in sides]
             for before in (channels, after):
                 if separable:
                     layers.append(nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False))
@@ -165,7 +185,19 @@ class _Image(nn.Module):
             layers.append(nn.Dropout(dropout))
             channels = after
         self.layers = nn.Sequential(*layers)
-        self.size = channels
+        self.size = channels * math.prod(sides) if cells else channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.permute(0, 3, 1, 2)).mean(dim=(2, 3))
+        if self.standardize is None:
+            return self.layers(x.permute(0, 3, 1, 2)).mean(dim=(2, 3))
+        x = _standardized(x.flatten(1), self.standardize).reshape(x.shape)
+        return self.layers(x.permute(0, 3, 1, 2)).flatten(1)
+
+
+def _standardized(x: Tensor, known: nn.BatchNorm1d) -> Tensor:
+    """Numbers with mean 0 and variance 1, those far out at their limit."""
+    if known.training and len(x) == 1:  # a last batch of one item has no variance
+        x = nn.functional.batch_norm(x, known.running_mean, known.running_var, eps=known.eps)
+    else:
+        x = known(x)
+    return x.clamp(-_FAR, _FAR)

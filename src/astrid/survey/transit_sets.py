@@ -7,6 +7,7 @@ Reads tables of views with a row of facts beside each; how views are made of lig
 from __future__ import annotations
 
 import csv
+import hashlib
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +20,13 @@ from numpy.typing import NDArray
 
 from astrid.errors import DatasetError
 from astrid.learn.dataset import DatasetWriter
-from astrid.zoo.tess_transits import TESS_TRANSITS
+from astrid.lightcurves.transits import orbit_numbers, shape_numbers, signal_numbers
+from astrid.zoo.tess_transits import TESS_TRANSIT_VIEWS, TESS_TRANSITS
 
-__all__ = ["TransitSet", "transit_views"]
+__all__ = ["FOLDS", "TransitSet", "transit_views"]
+
+FOLDS = 10
+"""Parts into which stars fall by their names, so that a split is the same for every seed."""
 
 _VIEWS = {"global_view": "global_view", "shifted_view": "shifted_global_view", "local_view": "local_view"}
 _PLANETS = ("KP", "CP", "PC")
@@ -85,7 +90,7 @@ def transit_views(files: Sequence[str | Path], out: str | Path) -> TransitSet:
     with DatasetWriter(
         out,
         name="transit views",
-        inputs=TESS_TRANSITS.inputs,
+        inputs={**TESS_TRANSIT_VIEWS.inputs, **TESS_TRANSITS.inputs},
         kind="real",
         group="star",
         recipe={"files": [Path(file).name for file in files]},
@@ -95,9 +100,10 @@ def transit_views(files: Sequence[str | Path], out: str | Path) -> TransitSet:
             views, facts = _read(Path(file))
             disposition = [row["Disposition"] for row in facts]
             writer.append(
-                {**views, "transit": _signal(facts), "star": _star(facts)},
+                {**views, **_numbers(facts, views)},
                 {
                     "star": [row["TIC_ID"] for row in facts],
+                    "fold": [_fold(row["TIC_ID"]) for row in facts],
                     "disposition": disposition,
                     "period": _columns(facts, ("Period",))[:, 0].tolist(),
                     "planet": ["planet" if one in _PLANETS else "other" for one in disposition],
@@ -136,26 +142,22 @@ def _columns(facts: Sequence[dict[str, str]], names: Sequence[str]) -> NDArray[n
         raise DatasetError(f"a row has no number for {error}; correct the table") from error
 
 
-def _star(facts: Sequence[dict[str, str]]) -> NDArray[np.float32]:
+def _fold(star: str) -> str:
+    """One of ten parts for each star, whatever the data set: 0 to 9."""
+    return str(hashlib.blake2b(star.encode(), digest_size=8).digest()[0] % FOLDS)
+
+
+def _numbers(
+    facts: Sequence[dict[str, str]], views: dict[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
     zero, scale = np.array(list(_STAR.values()), np.float32).T
-    return zero + scale * _columns(facts, tuple(_STAR))
-
-
-def _signal(facts: Sequence[dict[str, str]]) -> NDArray[np.float32]:
-    """The signal's numbers, in the order of the input's channels."""
+    star = zero + scale * _columns(facts, tuple(_STAR))
     names = ("Period", "Duration", "Depth", "DepthOdd", "DepthEven", "NumTransits", "snr", "sde")
-    period, duration, *levels, transits, snr, sde = _columns(facts, names).T
-    depth, odd, even = (np.maximum(1 - one, 1e-6) for one in levels)  # the source gives what is left
-    low = np.float32(1e-3)
-    return np.stack(
-        [
-            np.log10(period),
-            (odd - even) / (odd + even),
-            np.log10(np.maximum(duration, low)),
-            np.log10(depth),
-            np.log10(np.maximum(transits, 1)),
-            np.log10(np.maximum(snr, low)),
-            np.log10(np.maximum(sde, low)),
-        ],
-        axis=1,
-    ).astype(np.float32)
+    period, hours, *levels, transits, snr, sde = _columns(facts, names).T
+    depth, odd, even = (1 - one for one in levels)  # the source gives what is left
+    signal = signal_numbers(period, hours, depth, odd, even, transits, snr, sde)
+    both = np.moveaxis(views["odd_even_view"], 2, 1).reshape(len(facts), -1)
+    shape = shape_numbers(
+        views["global_view"][..., 0], views["local_view"][..., 0], both, hours / 24 / period
+    )
+    return {"transit": signal, "star": star, "orbit": orbit_numbers(signal, star), "shape": shape}

@@ -21,7 +21,9 @@ LEAST_SNR = 7.1
 LEAST_SDE = 7.0
 """What a threshold-crossing event must reach in Rao et al. (2021), section 2."""
 
-NEIGHBOURHOOD = 151  # trial periods over which the trend of a periodogram is measured, as for TLS
+NEIGHBOURHOOD = (
+    261  # trial periods over which the trend is measured; as wide as that of TLS, on our finer grid
+)
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,14 @@ def one_in_two(found: Transits) -> bool:
 
 
 def efficiency(boxes: Boxes) -> float:
-    """Signal detection efficiency of the strongest peak, above the running median of the periodogram."""
+    """Signal detection efficiency of the strongest peak, above the running median of the periodogram.
+
+    As TLS has it: of the least chi squared over that at each period (Hippke & Heller 2019, eqs. 6 and 7).
+    """
     from scipy.ndimage import median_filter
 
-    residue = np.sqrt(boxes.power)
+    left = np.maximum(1.0 - boxes.power, 1e-9)  # of the variance; nothing is left of a curve without noise
+    residue = left.min() / left
     residue = residue - median_filter(residue, size=min(NEIGHBOURHOOD, residue.size), mode="nearest")
     spread = float(residue.std())
     return float((residue.max() - residue.mean()) / spread) if spread > 0 else 0.0
