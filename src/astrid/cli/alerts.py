@@ -15,6 +15,7 @@ import typer
 
 from astrid.cli.alert_filters import filter_, replay_
 from astrid.cli.alert_ingest import ingest
+from astrid.cli.alert_nights import close
 from astrid.cli.alert_options import Formats, Json, Models, with_formats
 from astrid.cli.alert_watch import drift, report, watch
 from astrid.cli.output import emit, progress
@@ -35,7 +36,7 @@ app = typer.Typer(
 app.command()(ingest)
 app.command("filter", no_args_is_help=True)(filter_)
 app.command("replay", no_args_is_help=True)(replay_)
-for verb in (watch, drift, report):
+for verb in (watch, drift, report, close):
     app.command()(verb)
 
 _MOST = 20  # quarantined packets listed by name
