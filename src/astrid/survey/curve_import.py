@@ -281,26 +281,23 @@ def _points_field(curve: LightCurve) -> pa.Field:
     """The nested column that this light curve and those like it go into."""
     value = "mag" if curve.unit == "mag" else "flux"
 
-    def one(name: str, kind: pa.DataType, meaning: str, unit: str = "") -> pa.Field:
-        facts = {"description": meaning} | ({"unit": unit} if unit else {})
-        return pa.field(name, pa.list_(kind), metadata=facts)
+    def one(name: str, kind: pa.DataType, meaning: str, **facts: str) -> pa.Field:
+        facts = {key: fact for key, fact in facts.items() if fact}
+        return pa.field(name, pa.list_(kind), metadata={"description": meaning, **facts})
 
+    when = {"unit": "d", "time_scale": curve.time_scale, "timed_at": curve.timed_at}
     inside = [
-        one("mjd", pa.float64(), f"modified Julian date, {curve.time_scale}, at the {curve.timed_at}", "d"),
-        one(value, pa.float64(), "magnitude" if value == "mag" else "flux", curve.unit),
-        one(f"{value}err", pa.float64(), "its standard error; NaN where there is none", curve.unit),
+        one(
+            "mjd", pa.float64(), f"modified Julian date, {curve.time_scale}, at the {curve.timed_at}", **when
+        ),
+        one(value, pa.float64(), "magnitude" if value == "mag" else "flux", unit=curve.unit),
+        one(f"{value}err", pa.float64(), "its standard error; NaN where there is none", unit=curve.unit),
     ]
     if curve.bands != ("",):
         inside.append(one("band", pa.string(), "name of the band"))
     if curve.quality is not None:
         inside.append(one("quality", pa.int64(), "the survey's flags; 0 is good"))
-    facts = {
-        "description": "the light curve",
-        "unit": curve.unit,
-        "time_scale": curve.time_scale,
-        "timed_at": curve.timed_at,
-    }
-    return pa.field(POINTS, pa.struct(inside), metadata=facts)
+    return pa.field(POINTS, pa.struct(inside), metadata={"description": "the light curve"})
 
 
 def _points(curves: Sequence[LightCurve], kind: pa.Field) -> pa.Array:
@@ -314,7 +311,7 @@ def _points(curves: Sequence[LightCurve], kind: pa.Field) -> pa.Array:
             names = [np.array(curve.bands, object)[curve.band] for curve in curves]
             return np.concatenate(names)
         if name == "quality":
-            return np.concatenate([curve.quality for curve in curves])  # type: ignore[arg-type]
+            return np.concatenate([curve.quality for curve in curves])
         if name.endswith("err"):
             empty = [np.full(len(curve), np.nan) if curve.error is None else curve.error for curve in curves]
             return np.concatenate(empty)
