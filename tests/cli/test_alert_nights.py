@@ -25,7 +25,7 @@ def test_nights_that_are_over_become_tables_and_their_packets_go(real_data, tmp_
     assert astrid("ingest", files, "--no-scores", "--store", folder, "--json").exit_code == 0
     with open_store(folder) as store:
         before = [row for table in store.history() for row in table.to_pylist()]
-        nights = store.open_nights()
+        nights = list(store.counts().open_nights)
     last = next(row["alert_id"] for row in before if row["night"] == nights[-1])
 
     def close(*options: object) -> dict:

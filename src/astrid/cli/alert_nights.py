@@ -45,7 +45,7 @@ def close(
     """
     first = _night(before)
     with existing_store(folder, database) as store:
-        nights = [night for night in store.open_nights() if night < first]
+        nights = [night for night in store.counts().open_nights if night < first]
         rows: dict[str, int] = {}
         with progress(json, "nights") as on_progress:
             for done, night in enumerate(nights):

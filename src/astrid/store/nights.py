@@ -23,19 +23,11 @@ from astrid.store.packs import make_folder, settle
 from astrid.store.reading import BATCH, POSITION, TABLES, read_open
 from astrid.store.tables import buffers, snapshots
 
-__all__ = ["alone", "close_night", "open_nights", "remove_strays"]
+__all__ = ["alone", "close_night", "remove_strays"]
 
 _GROUP = 64 << 20  # bytes of rows that are sorted and written together: what closing needs of memory
 _WORKSHOP = ".closing"  # beside the tables, where no program that reads all of them looks
 _LOCK = ".closing.lock"
-
-
-def open_nights(database: Database) -> list[str]:
-    """Nights with rows that are in the database; see `Store.open_nights`."""
-    query = (
-        sa.select(snapshots.c.night).where(snapshots.c.part.is_(None)).distinct().order_by(snapshots.c.night)
-    )
-    return [night for night in database.read(lambda connection: list(connection.scalars(query))) if night]
 
 
 def close_night(database: Database, folder: Path, night: str) -> int:

@@ -268,10 +268,6 @@ class Store:
 
     # Keeping it small
 
-    def open_nights(self) -> list[str]:
-        """Nights with rows that are still in the database, in their order."""
-        return nights.open_nights(self._database)
-
     def close_night(self, night: str) -> int:
         """Move the rows of a night from the database into Parquet, ``tables/night=YYYY-MM-DD/``.
 
