@@ -145,11 +145,14 @@ def _header(digest: Digest, drift: Drift) -> str:
     against = (
         f"against {drift.n_reference:,} alerts of {_nights(drift.nights)}" if drift.nights else "no reference"
     )
+    # nothing that was compared is no evidence that nothing has changed
+    unknown = drift.verdict == "ok" and not drift.comparisons and not drift.coverage
+    meaning = "for want of a comparison" if unknown else _VERDICTS[drift.verdict]
     return (
         f'<header><p class="kicker">AstrID · alerts of a night</p><h1>{escape(_evening(digest.night))}</h1>'
         f'<p class="lede"><strong>{digest.n:,}</strong> alerts: {surveys}.</p>'
         f'<p><span class="verdict {drift.verdict}">{drift.verdict}</span> '
-        f'{escape(_VERDICTS[drift.verdict])} <span class="aside">({against})</span></p>'
+        f'{escape(meaning)} <span class="aside">({against})</span></p>'
         f"{f'<ul class=reasons>{reasons}</ul>' if reasons else ''}</header>"
     )
 
