@@ -96,6 +96,37 @@ def images(
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
 
+@app.command()
+def variables(
+    curves: Annotated[
+        Path, typer.Argument(help="Light curves of many stars: Parquet, CSV, ECSV; or EROS-1 as RAMP has it.")
+    ],
+    labels: Annotated[
+        Path, typer.Argument(help="CSV: the first column names the light curves, `class` has the labels.")
+    ],
+    out: Out,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Those that get a label, separated by commas; all if not given.", metavar="A,B,…"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; the data do not depend on it.", min=1)] = 2,
+    json: Json = False,
+) -> None:
+    """Search labelled variable stars for their periods and measure them: features, folds, dm-dt images.
+
+    A run that was killed goes on where it was when the same command is given again. Periods of the table are
+    kept beside, and never go into the features.
+
+    Example: `astrid data variables crts_lc.parquet crts_labels.csv --out data/crts --classes EW,EA,RRab,RRc`
+    """
+    from astrid.survey.variables import variable_stars
+
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    with progress(json, "steps") as on_progress:
+        summary = variable_stars(curves, labels, out, classes=names, workers=workers, on_progress=on_progress)
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
 def _view(summary: dict[str, Any]) -> Table:
     """Counts, one line each."""
     from rich.table import Table
