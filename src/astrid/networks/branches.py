@@ -51,7 +51,7 @@ class Branches(nn.Module):
     separable : bool
         Whether an image's convolutions are separable in depth.
     cells : bool
-        For images in which the place of a cell has a meaning of its own, such as those of dm and dt: each cell
+        For images in which the place of a cell has a meaning of its own, such as those of dm and dt: each
         is brought to mean 0 and variance 1, and the last block is kept cell by cell, not averaged.
     joint : int
         Size of the dense layer in which the branches meet.
