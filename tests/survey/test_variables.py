@@ -1,4 +1,4 @@
-"""Labelled light curves become a data set: resumed where it was, whatever the workers, stars never divided."""
+"""Labelled light curves become a data set: resumed where it was, whatever the workers, stars whole."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ _SPLIT = Split(validation=0.1, test=0.5)
 _PAPER = "Mahabal et al. 2017, arXiv:1709.06257"
 _LIMITS = (
     "For light curves like those of the Catalina survey: one band without a filter, 100 to 500 points in 5 "
-    "to 8 years. The labels are those of Drake et al. 2014; every star is of one of the seven classes here, and "
-    "the classes are about as frequent as each other, which they are not in the sky."
+    "to 8 years. The labels are those of Drake et al. 2014; every star is of one of the seven classes here, "
+    "and the classes are about as frequent as each other, which they are not in the sky."
 )
 
 _IMAGE = Input(shape=(22, 23, 1), meaning="pairs of points by dm (rows) and dt; the sum of squares is 1")
