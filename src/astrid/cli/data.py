@@ -127,6 +127,33 @@ def variables(
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
 
+@app.command()
+def scope(
+    variables: Annotated[Path, typer.Argument(help="Data set of variable stars.")],
+    curves: Annotated[Path, typer.Argument(help="Their light curves, of one band.")],
+    out: Out,
+    survey: Annotated[str, typer.Option(help="Whose labels they have: crts, eros, ztf.")] = "crts",
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of people's answers; may be repeated.", show_default=False),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Give variable stars a label for each class of SCOPE's trees, and dm-dt images of its grid.
+
+    Example: `astrid data scope data/crts crts_lc.parquet --out data/scope`
+    """
+    from astrid.survey.class_labels import read_labels
+    from astrid.survey.scope_set import scope_set
+
+    opinions = read_labels(labels or ())
+    with progress(json, "light curves") as on_progress:
+        summary = scope_set(
+            variables, curves, out, survey=survey, opinions=opinions, on_progress=on_progress
+        )
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
 def _view(summary: dict[str, Any]) -> Table:
     """Counts, one line each."""
     from rich.table import Table

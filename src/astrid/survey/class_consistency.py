@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 
 from astrid.errors import UsageError
 
-__all__ = ["Violations", "capped", "consistent", "violations"]
+__all__ = ["Violations", "consistent", "violations"]
 
-_ROUNDING = 1e-6
+_NOTABLE = 0.01  # below, a violation changes no decision that anybody takes
 
 
 @dataclass(frozen=True)
 class Violations:
-    """How often a class is more probable than the one that it lies in.
+    """How often a class is more probable than the one that it lies in, and by how much.
 
     Parameters
     ----------
     n : int
         Sources.
     sources : float
-        Share of them with any violation.
+        Share of them with an excess above 0.01.
     mean, largest : float
         Of the excess, over all pairs of all sources.
     pairs : dict of str to float
-        Share of the sources that violate each pair, ``"child < parent"``.
+        Share of the sources that violate each pair by more than 0.01, ``"child < parent"``.
     """
 
     n: int
@@ -66,37 +66,14 @@ def violations(
     if not len(values) or not edges:
         return Violations(len(values), 0.0, 0.0, 0.0, {})
     excess = np.stack([values[:, child] - values[:, parent] for child, parent in edges], axis=1)
-    excess = np.where(excess > _ROUNDING, excess, 0.0)
+    excess = np.maximum(excess, 0.0)
+    notable = excess > _NOTABLE
     pairs = {
-        f"{codes[child]} < {codes[parent]}": float((excess[:, k] > 0).mean())
+        f"{codes[child]} < {codes[parent]}": float(notable[:, k].mean())
         for k, (child, parent) in enumerate(edges)
     }
-    any_ = float((excess > 0).any(axis=1).mean())
-    return Violations(len(values), any_, float(excess.mean()), float(excess.max()), pairs)
-
-
-def capped(
-    probabilities: NDArray[np.floating], codes: Sequence[str], parents: Mapping[str, str | None]
-) -> NDArray[np.float64]:
-    """Each class brought down to the least probable of those that it lies in.
-
-    The roots are never changed.
-
-    Parameters
-    ----------
-    probabilities, codes, parents
-        As for `violations`.
-
-    Returns
-    -------
-    repaired : (n, k) float64 ndarray
-    """
-    above = _above(codes, parents)
-    values = np.array(probabilities, np.float64)
-    for child in _downward(above):
-        if above[child] >= 0:
-            np.minimum(values[:, child], values[:, above[child]], out=values[:, child])
-    return values
+    sources = float(notable.any(axis=1).mean())
+    return Violations(len(values), sources, float(excess.mean()), float(excess.max()), pairs)
 
 
 def consistent(

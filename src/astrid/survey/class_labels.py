@@ -58,7 +58,8 @@ def read_labels(paths: Iterable[str | Path], trees: Taxonomy | None = None) -> l
     Parameters
     ----------
     paths : iterable of str or Path
-        CSV or Parquet with the columns ``id``, ``class``, ``value``, ``who`` and ``when``; others are ignored.
+        CSV or Parquet with the columns ``id``, ``class``, ``value``, ``who`` and ``when``; others are
+        ignored.
     trees : Taxonomy, optional
         Those that come with AstrID if not given.
 
