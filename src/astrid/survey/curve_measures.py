@@ -27,7 +27,7 @@ from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.periodicity import PERIODICITY, Search, periodicity, points_of, search
 from astrid.survey.curve_inputs import CurveInputs, fullest_band
 
-__all__ = ["Measures", "measure", "prepared"]
+__all__ = ["Judge", "Measures", "measure", "prepared"]
 
 _BATCH = 64  # light curves that a network sees at a time
 _AS_PERIODS = {"log_period": "period", "log_base_period": "period_base", "log_sine_period": "period_sine"}
@@ -76,7 +76,7 @@ class Measures:
         return self.periods or any(judge.inputs.needs_period for judge in self.judges)
 
     @property
-    def judges(self) -> tuple[_Judge, ...]:
+    def judges(self) -> tuple[Judge, ...]:
         """The models, loaded once in each process."""
         return tuple(_judge(one) for one in self.models)
 
@@ -249,14 +249,14 @@ def _features(
     return columns
 
 
-class _Judge:
+class Judge:
     """One model, and the columns that it fills."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.inputs = CurveInputs(bundle)
         self._predictor = Predictor(bundle)
-        self._prefix = re.sub(r"\W+", "_", bundle.name)
+        self.prefix = re.sub(r"\W+", "_", bundle.name)
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -265,20 +265,20 @@ class _Judge:
         spread = self.bundle.card.uncertainty.method in ("ensemble", "mc_dropout")
         for name, head in self.bundle.task.heads.items():
             unit = head.unit if isinstance(head, Regression) else ""
-            for label, column in self._columns(name, head):
+            for label, column in self.columns(name, head):
                 what = label if isinstance(head, Regression) else f"probability of {label}"
                 made.append(_column(column, pa.float64(), unit, f"{what} by {who}"))
                 if spread:
                     made.append(_column(f"{column}_spread", pa.float64(), unit, f"spread of {column}"))
             if isinstance(head, Binary | Multiclass):
-                base = self._base(name)
+                base = self.base(name)
                 made.append(_column(f"{base}_decision", pa.string(), "", f"label by {who}"))
                 made.append(
                     _column(f"{base}_set", pa.string(), "", "conformal set: labels joined by +, or novel")
                 )
         made.append(
             _column(
-                f"{self._prefix}_applicable", pa.string(), "", "empty where the model applies, else why not"
+                f"{self.prefix}_applicable", pa.string(), "", "empty where the model applies, else why not"
             )
         )
         return made
@@ -312,27 +312,28 @@ class _Judge:
                 for name, head in self.bundle.task.heads.items():
                     self._fill(columns, rows, name, head, said.heads[name])
                 for i, why in zip(rows, said.applicable.tolist(), strict=True):
-                    columns[f"{self._prefix}_applicable"][i] = why
+                    columns[f"{self.prefix}_applicable"][i] = why
         return columns
 
     def _fill(
         self, columns: dict[str, Any], rows: list[int], name: str, head: Head, said: HeadPrediction
     ) -> None:
-        for k, (_, column) in enumerate(self._columns(name, head)):
+        for k, (_, column) in enumerate(self.columns(name, head)):
             columns[column][rows] = said.values[:, k]
             if f"{column}_spread" in columns:
                 columns[f"{column}_spread"][rows] = said.spread[:, k]
         for what, words in (("decision", said.decision), ("set", said.labels_in_set)):
-            column = f"{self._base(name)}_{what}"
+            column = f"{self.base(name)}_{what}"
             if column in columns:
                 for i, word in zip(rows, words.tolist(), strict=True):
                     columns[column][i] = word or None
 
-    def _base(self, name: str) -> str:
-        return self._prefix if len(self.bundle.task.heads) == 1 else f"{self._prefix}_{name}"
+    def base(self, name: str) -> str:
+        """What the columns of a head begin with."""
+        return self.prefix if len(self.bundle.task.heads) == 1 else f"{self.prefix}_{name}"
 
-    def _columns(self, name: str, head: Head) -> list[tuple[str, str]]:
-        base = self._base(name)
+    def columns(self, name: str, head: Head) -> list[tuple[str, str]]:
+        base = self.base(name)
         if isinstance(head, Binary):
             return [(head.labels[1], base)]
         if isinstance(head, HeatMap):
@@ -342,8 +343,8 @@ class _Judge:
 
 
 @lru_cache(maxsize=16)
-def _judge(name: str) -> _Judge:
-    return _Judge(find_bundle(Path(name) if "/" in name else name))
+def _judge(name: str) -> Judge:
+    return Judge(find_bundle(Path(name) if "/" in name else name))
 
 
 def _plain(curve: LightCurve, error: LightCurveError) -> str:
