@@ -74,11 +74,14 @@ class Pass(NamedTuple):
         Of the alert in its batch, from 0.
     filter, hash : str
         Name and hash of the filter.
+    wanted : bool
+        Whether somebody is to be told; else it counts as delivered at once.
     """
 
     row: int
     filter: str
     hash: str
+    wanted: bool = True
 
 
 @dataclass(frozen=True, eq=False)

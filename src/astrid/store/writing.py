@@ -45,7 +45,7 @@ _ALERTS = ("survey", "alert_id", *_COLUMNS, "batch", "packet", "suffix", "pack_o
 _SCORES = (
     "survey", "alert_id", "bundle", "label", "value", "spread", "decision", "set", "applicable", "unscored",
 )  # fmt: skip
-_PASSES = ("filter", "hash", "survey", "alert_id", "batch", "state", "reason")
+_PASSES = ("filter", "hash", "survey", "alert_id", "batch", "state", "reason", "delivered_at")
 _NIGHT = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -220,10 +220,14 @@ class _Stored:
         return self.bundles[key]
 
     def _insert_passes(self, connection: sa.Connection, number: int, new: NDArray[np.bool_]) -> None:
+        waits, done = ("pending", "", None), ("delivered", "", time.time())
         entries = sorted(
-            (one.filter, one.hash, *self.keys[one.row], number, "pending", "")
-            for one in self.batch.passes
-            if new[one.row]
+            (
+                (one.filter, one.hash, *self.keys[one.row], number, *(waits if one.wanted else done))
+                for one in self.batch.passes
+                if new[one.row]
+            ),
+            key=lambda entry: entry[:4],
         )
         insert(connection, passes, _PASSES, entries)
 

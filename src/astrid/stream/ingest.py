@@ -142,18 +142,21 @@ def ingest(
     deliveries = source.deliveries(size, linger)
     try:
         line.rehearse()
+        turn = Turn(worker=worker)
         while not stop():
-            began = time.perf_counter()
-            delivery = next(deliveries, None)
+            with _timed(turn, "read"):
+                delivery = next(deliveries, None)
             if delivery is None:
                 break
             if delivery.packets:
-                turn = line.process(delivery, time.perf_counter() - began)
+                line.process(delivery, turn)
                 summary.add(turn)
                 if on_turn is not None:
                     on_turn(turn)
+                turn = Turn(worker=worker)
             if after is not None:
-                after()
+                with _timed(turn, "publish"):  # a stage of the batch that comes next
+                    after()
     finally:
         close = getattr(deliveries, "close", None)
         if close is not None:
@@ -182,7 +185,7 @@ class _Line:
         self._filters, self._worker = filters, worker
 
     def rehearse(self) -> None:
-        """Do the costly first steps, such as loading catalogues, before an alert has to wait for them.
+        """Do the costly first steps, such as loading catalogues and reading filters, before an alert waits.
 
         What is wrong with a bundle or a catalogue is found here, and not by the first packet.
         """
@@ -193,11 +196,13 @@ class _Line:
             cutouts=dict.fromkeys(CUTOUTS, Cutout(image)), x=None, y=None, flipped=False, extras={},
         )  # fmt: skip
         self._rows(_Work(Delivery([], time.time(), lambda: None, None), Turn(), [alert], []))
+        if self._filters is not None:
+            self._filters.reload()
 
-    def process(self, delivery: Delivery, waited: float) -> Turn:
+    def process(self, delivery: Delivery, turn: Turn) -> None:
         """Store a delivery and acknowledge it."""
         started = time.time()
-        turn = Turn(behind=delivery.behind, worker=self._worker, stages={"read": waited})
+        turn.behind = delivery.behind
         with _timed(turn, "decode"):
             work = self._decoded(delivery, turn)
         work, rows, scores = self._described(work)
@@ -233,7 +238,6 @@ class _Line:
             if new[row]
         )
         turn.passes.update(one.filter for one in passes if new[one.row])
-        return turn
 
     def _decoded(self, delivery: Delivery, turn: Turn) -> _Work:
         work = _Work(delivery, turn)
@@ -298,8 +302,11 @@ def _numbers(alerts: Sequence[Alert], name: str) -> Any:
 
 @contextmanager
 def _timed(turn: Turn, stage: str) -> Iterator[None]:
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     try:
         yield
     finally:
-        turn.stages[stage] = turn.stages.get(stage, 0.0) + time.perf_counter() - began
+        for spent, seconds in (
+            (turn.stages, time.perf_counter() - began), (turn.processor, time.process_time() - worked),
+        ):  # fmt: skip
+            spent[stage] = spent.get(stage, 0.0) + seconds

@@ -61,10 +61,11 @@ class StoredFilters:
         found = self._bank.passes(table)
         for name, reason in self._bank.failures.items():
             self._tell(name, reason)
+        told = {one.name for one in self._bank.filters if one.sinks}
         return [
-            Pass(int(row), name, self._hashes[name])
+            Pass(row, name, self._hashes[name], name in told)
             for name, passed in found.items()
-            for row in np.flatnonzero(passed)
+            for row in np.flatnonzero(passed).tolist()
         ]
 
     def _tell(self, name: str, reason: str) -> None:

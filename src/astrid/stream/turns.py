@@ -37,8 +37,8 @@ class Turn:
         By bundle, by filter; of alerts that were new.
     latency : float, s
         From the arrival of the first packet until all was stored.
-    stages : dict of str to float, s
-        Wall time.
+    stages, processor : dict of str to float, s
+        Wall time, and processor time of all threads.
     behind : int or None
         Packets that wait at the source.
     committed : float or None, s since 1970
@@ -53,6 +53,7 @@ class Turn:
     passes: Counter[str] = field(default_factory=Counter)
     latency: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    processor: dict[str, float] = field(default_factory=dict)
     behind: int | None = None
     committed: float | None = None
     worker: str = ""
