@@ -127,7 +127,7 @@ def test_few_points_and_noise_are_answered_without_a_warning():
 
 @pytest.mark.real_data
 def test_catalina_stars_are_recovered_where_lomb_scargle_halves_them(real_data):
-    """Stars that took no part in setting the rules, one curve each of four classes."""
+    """Three stars each of four classes, in the order of the catalogue: an example, not a measure."""
     import csv
 
     import pyarrow.parquet as pq
@@ -136,7 +136,9 @@ def test_catalina_stars_are_recovered_where_lomb_scargle_halves_them(real_data):
     with (folder / "crts_train_labels.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["period_d_drake2014"]]
     right, half = 0, 0
-    chosen = [row for name in ("EW", "EA", "RRab", "HADS") for row in rows if row["class"] == name][::40][:12]
+    chosen = []
+    for name in ("EW", "EA", "RRab", "HADS"):
+        chosen += [row for row in rows if row["class"] == name][7::30][:3]
     ids = [int(row["catalina_id"]) for row in chosen]
     table = pq.read_table(folder / "crts_train_lc.parquet", filters=[("catalina_id", "in", ids)])
     columns = {name: table[name].to_numpy() for name in ("catalina_id", "mjd", "mag", "magerr")}
