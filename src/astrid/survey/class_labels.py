@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Opinion:
         One of 0, 0.25, 0.5, 0.75 and 1.
     who : str
     when : str
-        ISO 8601.
+        ISO 8601; of UTC where it names no zone.
     """
 
     id: str
@@ -168,7 +168,9 @@ def _opinions(path: Path, trees: Taxonomy) -> Iterable[Opinion]:
 
 def _moment(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    return moment.replace(tzinfo=None) if moment.tzinfo is None else moment.astimezone().replace(tzinfo=None)
+    return (
+        moment.replace(tzinfo=None) if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    )
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
