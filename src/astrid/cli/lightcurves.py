@@ -1,4 +1,4 @@
-"""``astrid lightcurves``: variable sources and their classes.
+"""``astrid lightcurves``: what is measured on light curves, and the classes of variable sources.
 
 Parse, call, print; what the verbs do is in `astrid.lightcurves` and `astrid.survey`.
 """
@@ -8,14 +8,20 @@ from __future__ import annotations
 import typer
 
 from astrid.cli.lightcurve_classes import answers, changes, classes, questions
+from astrid.cli.lightcurve_measures import dmdt_, features, import_, periods
+from astrid.cli.lightcurve_page import show
 
 __all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Light curves: the classes of variable sources, questions to people and their answers.",
+    help="Light curves: measure, show, import them; the classes of variable sources, and people's answers.",
 )
 
+app.command("import", no_args_is_help=True)(import_)
+app.command("dmdt", no_args_is_help=True)(dmdt_)
+for verb in (features, periods, show):
+    app.command(no_args_is_help=True)(verb)
 for verb in (classes, questions, answers, changes):
     app.command()(verb)

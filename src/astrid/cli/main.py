@@ -29,7 +29,8 @@ NOUNS = {
     "models": ("astrid.cli.models", "Models: train, measure, calibrate, explain, use."),
     "data": ("astrid.cli.data", "Data sets: simulated surveys, survey alerts, real images."),
     "alerts": ("astrid.cli.alerts", "Alerts of surveys: inspect, export, score, retry."),
-    "lightcurves": ("astrid.cli.lightcurves", "Light curves: the classes of variable sources."),
+    "lightcurves": ("astrid.cli.lightcurves", "Light curves: features, periods, images, pages, classes."),
+    "survey": ("astrid.cli.survey", "Runs over whole catalogues, on one machine or many."),
     "catalogs": ("astrid.cli.catalogs", "Catalogues of the sky: import, list, match."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),
 }

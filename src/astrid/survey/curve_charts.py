@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "coloured_bands",
     "dmdt_chart",
     "folded_chart",
     "light_curve_chart",
@@ -39,11 +40,11 @@ _BANDS = {
     "g": "#3f9b7f",
     "r": "#c9593f",
     "i": "#b07d2b",
-    "z": "#8a6a5a",
-    "y": "#7d7f86",
+    "z": "#7d8590",
+    "y": "#a8568f",
     "b": "#4a8fd0",
 }
-_OTHERS = ("#a8568f", "#6a72c9", "#5f9a4a", "#9b8a2e")
+_OTHERS = ("#6a72c9", "#5f9a4a", "#9b8a2e", "#a8568f")
 _LAPSES = (
     (1 / 1440, "1 min"),
     (1 / 24, "1 h"),
@@ -57,7 +58,7 @@ _LAPSES = (
 def light_curve_chart(curve: LightCurve, title: str) -> str:
     """Magnitudes or fluxes over time, with their errors."""
     figure, axes = _chart("MJD, d", _value_name(curve))
-    for band, colour in _coloured(curve):
+    for band, colour in coloured_bands(curve):
         part = curve.in_band(band)
         _draw(axes, part.time, part.value, part.error, colour, band, len(curve))
     _limits(axes, curve, curve.value)
@@ -75,7 +76,7 @@ def folded_chart(curve: LightCurve, period: float, title: str) -> str:
     origin = phase_origin(curve, period)
     middle = np.array([np.median(curve.value[curve.band == code]) for code in range(len(curve.bands))])
     values = curve.value - middle[curve.band] if several else curve.value
-    for band, colour in _coloured(curve):
+    for band, colour in coloured_bands(curve):
         own = curve.band == curve.bands.index(band)
         part = curve.at(own)
         phase = part.folded(period, origin)
@@ -173,7 +174,7 @@ def radar_chart(percentiles: Mapping[str, float], title: str) -> str:
     """Where the source stands among others, feature by feature: the middle is 0, the rim 100 per cent."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE, layout="none")
+    figure = Figure(figsize=_SIZE)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-2.4 / 3.1 * 2.4, 2.4 / 3.1 * 2.4), ylim=(-1.2, 1.2))
     axes.set_aspect("equal")
@@ -201,7 +202,7 @@ def radar_chart(percentiles: Mapping[str, float], title: str) -> str:
     for name, one in zip(percentiles, way, strict=True):
         side = "center" if abs(one[0]) < 0.1 else ("left" if one[0] > 0 else "right")
         up = "bottom" if one[1] > 0.9 else ("top" if one[1] < -0.9 else "center")
-        axes.text(*(1.06 * one), name, ha=side, va=up, color=INK, fontsize=9.5)
+        axes.text(1.06 * one[0], 1.06 * one[1], name, ha=side, va=up, color=INK, fontsize=9.5)
     return _small(figure, title)
 
 
@@ -237,15 +238,11 @@ def _finished(figure: Figure, axes: Axes, title: str, *, legend: bool = False) -
 
 def _small(figure: Figure, title: str) -> str:
     """The figure as SVG, its paths to a hundredth of a point."""
-    import matplotlib as mpl
-
-    with mpl.rc_context({"path.simplify": False}):  # which would take the strokes of no length away
-        text = svg(figure, title)
 
     def rounded(found: re.Match[str]) -> str:
         return re.sub(r"(\.\d\d)\d+", r"\1", found.group())
 
-    return re.sub(r' (?:d|x|y|transform)="[^"]*"', rounded, text)
+    return re.sub(r' (?:d|x|y|transform)="[^"]*"', rounded, svg(figure, title))
 
 
 def _draw(
@@ -258,22 +255,27 @@ def _draw(
     total: int,
 ) -> None:
     """Points, and their errors in one stroke, where they are not too many."""
+    import matplotlib as mpl
+
     chosen = slice(None, None, max(1, -(-total // _MOST)))
     x, y = x[chosen], y[chosen]
-    gap = np.full(len(x), np.nan)
-    if error is not None and total <= _WITH_ERRORS:
-        reach = error[chosen]
+
+    def strokes(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         gap = np.full(len(x), np.nan)
+        return np.stack([x, x, gap], axis=1).ravel(), np.stack([low, high, gap], axis=1).ravel()
+
+    with mpl.rc_context({"path.simplify": False}):  # which would take strokes of no length away
+        if error is not None and total <= _WITH_ERRORS:
+            reach = error[chosen]
+            axes.plot(*strokes(y - reach, y + reach), color=colour, linewidth=0.7, alpha=0.45)
+        # with round ends they are dots: one path, a third of the size of as many markers
         axes.plot(
-            np.stack([x, x, gap], axis=1).ravel(), np.stack([y - reach, y + reach, gap], axis=1).ravel(),
-            color=colour, linewidth=0.7, alpha=0.45,
-        )  # fmt: skip
-    size = 3.2 if total <= 700 else 2.2
-    # strokes of no length with round ends: one path, a third of the size of as many markers
-    axes.plot(
-        np.stack([x, x, gap], axis=1).ravel(), np.stack([y, y, gap], axis=1).ravel(),
-        color=colour, linewidth=size, solid_capstyle="round", alpha=0.85,
-    )  # fmt: skip
+            *strokes(y, y),
+            color=colour,
+            linewidth=3.2 if total <= 700 else 2.2,
+            solid_capstyle="round",
+            alpha=0.85,
+        )
     axes.plot([], [], "o", color=colour, markersize=3.2, markeredgewidth=0, label=label or None)
 
 
@@ -287,7 +289,7 @@ def _limits(axes: Axes, curve: LightCurve, values: NDArray[np.float64]) -> None:
         axes.set_ylim(low - pad, high + pad)
 
 
-def _coloured(curve: LightCurve) -> list[tuple[str, str]]:
+def coloured_bands(curve: LightCurve) -> list[tuple[str, str]]:
     """Each band with its colour, in the order of the wavelengths where that is known."""
     if len(curve.bands) == 1:
         return [(curve.bands[0], FIRST)]

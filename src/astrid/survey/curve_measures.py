@@ -333,6 +333,7 @@ class Judge:
         return self.prefix if len(self.bundle.task.heads) == 1 else f"{self.prefix}_{name}"
 
     def columns(self, name: str, head: Head) -> list[tuple[str, str]]:
+        """The labels of a head, each with its column."""
         base = self.base(name)
         if isinstance(head, Binary):
             return [(head.labels[1], base)]

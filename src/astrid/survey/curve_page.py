@@ -16,6 +16,7 @@ from astrid.lightcurves.periodicity import Search
 from astrid.pages.page import write_page
 from astrid.survey.class_tree import ClassNode, tree_html
 from astrid.survey.curve_charts import (
+    coloured_bands,
     dmdt_chart,
     folded_chart,
     light_curve_chart,
@@ -29,7 +30,8 @@ __all__ = ["write_curve_page"]
 _UNSURE = 10.0  # difference of information criteria
 
 _STYLE = """
-.facts { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.facts { display: flex; flex-wrap: wrap; }
+.facts > div { flex: 1 1 140px; }
 .plot { width: 100%; height: auto; display: block; }
 .two { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); gap: 1.6rem 2rem; align-items: start; margin-top: .9rem; }
 .three { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr)); gap: 1.6rem 1.8rem; align-items: start; margin-top: 1.6rem; }
@@ -71,14 +73,16 @@ def write_curve_page(found: Examined, path: str | Path, *, command: str = "") ->
 def _header(found: Examined) -> str:
     curve = found.curve
     place = "" if curve.ra is None or curve.dec is None else f" at {curve.ra:.5f}°, {curve.dec:+.5f}°"
-    bands = [band for band in found.used.bands if band]
+    bands = [band for band, _ in coloured_bands(found.used) if band]
+    scale = "of an unknown scale" if curve.time_scale == "unknown" else curve.time_scale.upper()
     seen = f"{len(found.used):,} points" + (f" in {', '.join(bands)}" if bands else "")
     years = (found.used.time[-1] - found.used.time[0]) / 365.25
     span = f"{years:.1f} years" if years >= 1 else f"{365.25 * years:.1f} days"
     return (
         f'<header><p class="kicker">AstrID · light curve</p><h1>{escape(curve.name)}</h1>'
         f'<p class="lede"><strong>{escape(seen)}</strong> over {span}, MJD {found.used.time[0]:.2f} to '
-        f"{found.used.time[-1]:.2f} ({escape(curve.time_scale)}, {escape(curve.timed_at)}){place}.</p></header>"
+        f"{found.used.time[-1]:.2f} ({scale}, at the {curve.timed_at}){place}.</p>"
+        "</header>"
     )
 
 
@@ -96,7 +100,8 @@ def _warnings(found: Examined) -> str:
         )
     if found.found is not None and _rival(found.found) is not None:
         said.append(
-            f"A period of {_rival(found.found):.6g} d explains it nearly as well as {1 / found.found.frequency[0]:.6g} d."
+            f"A period of {_rival(found.found):.6g} d explains it nearly as well as "
+            f"{1 / found.found.frequency[0]:.6g} d."
         )
     said += [f"{name} was not made for such a source: {why}" for name, why in found.notes.items()]
     if not said:
@@ -119,12 +124,14 @@ def _tiles(found: Examined) -> str:
     if found.period is not None:
         search = found.found
         given = search is None or found.period != search.period
-        rule = "as given" if given else (_RULES.get(row["period_rule"], "as found"))
+        rule = "as given" if given else _RULES.get(row["period_rule"], "as found")
+        if not given and row["period"] < 0.9 * row["period_base"]:
+            rule = f"it repeats in a part of {row['period_base']:.5g} d"
         tiles.append(("Period", f"{found.period:.7g} <small>d</small>", rule))
     if found.found is not None:
-        tiles.append(("Explained by harmonics", f"{100 * found.found.power:.1f} <small>%</small>",
-                      f"by {found.found.n_terms} of the period before doubling" if found.found.rule
-                      else f"by {found.found.n_terms} harmonic{'s' if found.found.n_terms > 1 else ''}"))  # fmt: skip
+        many = f"by {found.found.n_terms} harmonic{'s' if found.found.n_terms > 1 else ''}"
+        remark = f"{many} of half the period" if found.found.rule else many
+        tiles.append(("Explained", f"{100 * found.found.power:.1f} <small>%</small>", remark))
         chance = found.found.log_false_alarm
         tiles.append(
             (
@@ -141,7 +148,8 @@ def _tiles(found: Examined) -> str:
         best = max(_leaves(tree), key=lambda one: one.probability)
         tiles.append((escape(name), escape(best.name), f"{100 * best.probability:.0f} %"))
     shown = "".join(
-        f'<div><dt>{name}</dt><dd><div class="value">{value}</div><div class="remark">{remark}</div></dd></div>'
+        f'<div><dt>{name}</dt><dd><div class="value">{value}</div>'
+        f'<div class="remark">{remark}</div></dd></div>'
         for name, value, remark in tiles
     )
     return f'<dl class="facts">{shown}</dl>' if shown else ""
@@ -223,8 +231,8 @@ def _shape(found: Examined) -> str:
         rows, columns = found.image.shape
         band = f" in {found.row['band']}" if found.row["band"] else ""
         caption = (
-            f"Pairs of points{band} by the time between them and the change of magnitude, {rows} × {columns} cells "
-            f"({escape(found.grid.name)}); upwards it faded. The shade goes with the root of the number of pairs."
+            f"Pairs of points{band} by the time between them and the change of magnitude, {rows} × {columns} "
+            f"cells ({escape(found.grid.name)}); upwards it faded. The shade is the root of their number."
         )
         figures.append(
             _figure("dm-dt image", dmdt_chart(found.image, found.grid, f"dm-dt image of {name}"), caption)
@@ -242,13 +250,14 @@ def _shape(found: Examined) -> str:
 def _numbers(found: Examined) -> str:
     rows = "".join(
         f'<tr><td class="text"><code>{escape(name)}</code></td><td>{_number(value)}</td>'
-        f'<td class="text">{escape(found.facts[name][0])}</td><td class="long">{escape(found.facts[name][1])}</td></tr>'
+        f'<td class="text">{escape(found.facts[name][0])}</td>'
+        f'<td class="long">{escape(found.facts[name][1])}</td></tr>'
         for name, value in found.row.items()
         if name not in ("warnings", "problem")
     )
     table = (
-        '<div class="wide"><table><thead><tr><th class="text">name</th><th>value</th><th class="text">unit</th>'
-        f'<th class="text">meaning</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        '<div class="wide"><table><thead><tr><th class="text">name</th><th>value</th><th class="text">unit'
+        f'</th><th class="text">meaning</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
     candidates = ""
     if found.found is not None:
@@ -258,14 +267,16 @@ def _numbers(found: Examined) -> str:
             for frequency, score in pairs
         )
         candidates = (
-            '<h2>Periods that compete</h2><p class="note">Before half and whole orbit are told apart. The score is an '
-            "information criterion above the best one's: below 10 the choice is not certain, unless one is a multiple "
-            'of the other.</p><div class="wide" style="max-width: 30rem"><table><thead><tr><th>period, d</th>'
-            f"<th>frequency, 1/d</th><th>score</th></tr></thead><tbody>{lines}</tbody></table></div>"
+            '<h2>Periods that compete</h2><p class="note">Before half and whole orbit are told apart. The '
+            "score is an information criterion above the best one's: below 10 the choice is not certain, "
+            "unless one is a multiple of the other.</p>"
+            '<div class="wide" style="max-width: 30rem"><table><thead><tr>'
+            "<th>period, d</th><th>frequency, 1/d</th><th>score</th></tr></thead>"
+            f"<tbody>{lines}</tbody></table></div>"
         )
     return (
-        f"<section>{candidates}<h2>All numbers</h2><details><summary>{len(found.row) - 2} numbers with units and "
-        f"meanings</summary>{table}</details></section>"
+        f"<section>{candidates}<h2>All numbers</h2><details><summary>{len(found.row) - 2} numbers with units "
+        f"and meanings</summary>{table}</details></section>"
     )
 
 

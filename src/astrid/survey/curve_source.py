@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from astrid.catalogs.layout import HEALPIX, Cell, read_layout
+from astrid.catalogs.layout import HEALPIX, Cell, read_layout, read_partition
 from astrid.catalogs.places import catalogs_directory
 from astrid.catalogs.positions import guess_column
 from astrid.errors import CatalogError, DependencyError, UsageError
-from astrid.lightcurves.columns import Layout, choose_layout
+from astrid.lightcurves.columns import Layout, choose_layout, one_curve
+from astrid.lightcurves.lightcurve import LightCurve
+from astrid.lightcurves.tables import nested_columns
 
-__all__ = ["CurveSource", "lsdb_or_refuse", "open_curves"]
+__all__ = ["CurveSource", "find_curve", "lsdb_or_refuse", "open_curves"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,34 @@ def open_curves(
         _name_column(schema, facts.get("astrid_col_id"), id, address), points.name,
         _as_documented(chosen, list(fields), time_scale),
     )  # fmt: skip
+
+
+def find_curve(source: CurveSource, name: str) -> LightCurve:
+    """The light curve of one source of a catalogue on this disk, by its name.
+
+    Raises
+    ------
+    CatalogError
+        There is no such source, or the catalogue is damaged.
+    LightCurveError
+        It is no light curve.
+    UsageError
+        The catalogue is not on this disk.
+    """
+    if not source.local:
+        raise UsageError(f"{source.address} is not on this disk; import it, or give a file of the source")
+    layout = read_layout(Path(source.address))
+    for cell in source.cells:
+        names = read_partition(layout, cell, [source.name]).column(source.name)
+        row = pc.index(pc.cast(names, pa.string()), name).as_py()
+        if row < 0:
+            continue
+        part = read_partition(layout, cell, [source.ra, source.dec, source.nested]).slice(row, 1)
+        _, points = nested_columns(part.column(source.nested).combine_chunks())
+        curve = one_curve(name, points, source.layout)
+        ra, dec = (float(part.column(one)[0].as_py()) for one in (source.ra, source.dec))
+        return replace(curve, ra=ra, dec=dec)
+    raise CatalogError(f"{source.address}: there is no source {name!r} in its column {source.name}")
 
 
 def lsdb_or_refuse() -> Any:
