@@ -29,6 +29,8 @@ FOLDS = 10
 """Parts into which stars fall by their names, so that a split is the same for every seed."""
 
 _VIEWS = {"global_view": "global_view", "shifted_view": "shifted_global_view", "local_view": "local_view"}
+# what the source calls so is half a period from the dip, then the dip: planets have nothing in the first half
+_HALF_PHASE = "odd_even_view"
 _PLANETS = ("KP", "CP", "PC")
 # The source gives the stars' parameters on scales of its own. These are the straight lines (Theil and
 # Sen's) through 1,604 to 1,974 signals whose star the table of Yu et al. 2019 (Astronet-Triage) has in
@@ -122,11 +124,11 @@ def _read(path: Path) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, st
             facts = list(csv.DictReader(file))
         with np.load(path, allow_pickle=False) as archive:
             views = {name: archive[theirs][..., None] for name, theirs in _VIEWS.items()}
-            both = archive["odd_even_view"].reshape(-1, 2, 81)
+            both = archive[_HALF_PHASE].reshape(-1, 2, 81)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise DatasetError(f"{path}: no views with a table beside them ({reason}); give both") from error
-    views["odd_even_view"] = np.moveaxis(both, 1, 2)
+    views["half_phase_view"] = np.moveaxis(both, 1, 2)
     for name, values in views.items():
         if len(values) != len(facts):
             raise DatasetError(
@@ -156,7 +158,7 @@ def _numbers(
     period, hours, *levels, transits, snr, sde = _columns(facts, names).T
     depth, odd, even = (1 - one for one in levels)  # the source gives what is left
     signal = signal_numbers(period, hours, depth, odd, even, transits, snr, sde)
-    both = np.moveaxis(views["odd_even_view"], 2, 1).reshape(len(facts), -1)
+    both = np.moveaxis(views["half_phase_view"], 2, 1).reshape(len(facts), -1)
     shape = shape_numbers(
         views["global_view"][..., 0], views["local_view"][..., 0], both, hours / 24 / period
     )

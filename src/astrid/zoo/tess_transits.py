@@ -37,7 +37,7 @@ _NUMBERS = {
 _SHAPE = Input(
     shape=(len(SHAPE),),
     unit=f"{_DEPTH}; bins for centres, log10 for scatters",
-    meaning="the views in numbers: outside the dip, inside it, odd against even",
+    meaning="the views in numbers: outside the dip, inside it, half a period later",
     channels=SHAPE,
 )
 _VIEWS = {
@@ -48,7 +48,12 @@ _VIEWS = {
         shape=(201, 1), unit=_DEPTH, meaning="one period, a quarter of it later", channels=("flux",)
     ),
     "local_view": Input(shape=(81, 1), unit=_DEPTH, meaning="two durations on each side", channels=("flux",)),
-    "odd_even_view": Input(shape=(81, 2), unit=_DEPTH, meaning="as the local view", channels=("odd", "even")),
+    "half_phase_view": Input(
+        shape=(81, 2),
+        unit=_DEPTH,
+        meaning="as the local view, on one scale",
+        channels=("half_phase", "transit"),
+    ),
 }
 _HEADS = {"planet": Binary(labels=("other", "planet"), cost=Cost(miss=10, false_alarm=1))}
 # stars fall into ten folds by their names: members of an ensemble differ in their seeds, not in their split

@@ -35,9 +35,9 @@ SHAPE = (
     "scatter", "deepest", "deep", "highest", "slow", "slow_deepest", "secondary", "secondary_sigma",
     "cosine", "sine", "cosine_2", "sine_2", "centre",
     "core", "inner", "outer", "edge", "near", "far", "near_scatter", "step", "asymmetry", "roughness",
-    "width", "local_centre", "odd_even", "odd_even_scatter", "odd_even_sigma",
+    "width", "local_centre", "half_phase", "half_phase_scatter", "half_phase_sigma",
 )  # fmt: skip
-"""Of the global view outside the dip, then of the local view, then of odd against even; in depths."""
+"""Of the global view outside the dip, then of the local view, then half a period later; in depths."""
 
 EARTH = 109.1  # radii in one of the Sun
 AU = 215.03  # solar radii
@@ -119,7 +119,7 @@ def orbit_numbers(signal: ArrayLike, star: ArrayLike) -> NDArray[np.float32]:
 
 
 def shape_numbers(
-    global_view: ArrayLike, local_view: ArrayLike, odd_even_view: ArrayLike, duty: ArrayLike
+    global_view: ArrayLike, local_view: ArrayLike, half_phase_view: ArrayLike, duty: ArrayLike
 ) -> NDArray[np.float32]:
     """Summarise the views of signals.
 
@@ -127,7 +127,7 @@ def shape_numbers(
     ----------
     global_view : (n, 201) array_like
     local_view : (n, 81) array_like
-    odd_even_view : (n, 162) array_like
+    half_phase_view : (n, 162) array_like
         As `transit_views` makes them: 1 outside, -1 at the lowest bin.
     duty : (n,) array_like
         Duration over period.
@@ -137,9 +137,9 @@ def shape_numbers(
     numbers : (n, 28) float32 ndarray
         In the order of `SHAPE`.
     """
-    whole, local, both = (np.asarray(one, np.float64) for one in (global_view, local_view, odd_even_view))
+    whole, local, both = (np.asarray(one, np.float64) for one in (global_view, local_view, half_phase_view))
     part = np.clip(np.asarray(duty, np.float64), 0.01, 0.2)
-    found = {**outside_of(whole, part), **inside_of(local), **odd_against_even(both)}
+    found = {**outside_of(whole, part), **inside_of(local), **half_a_period_later(both)}
     return np.stack([found[name] for name in SHAPE], axis=1).astype(np.float32)
 
 
@@ -204,20 +204,20 @@ def inside_of(view: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
     }
 
 
-def odd_against_even(view: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
-    """Whether every second dip is another one."""
+def half_a_period_later(view: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+    """Whether there is another dip opposite the first, as of two stars that eclipse each other."""
     if view.shape[1] % 2:
-        raise UsageError(f"a view of odd and even dips has {view.shape[1]} bins; give as many of each")
-    odd, even = np.split(view, 2, axis=1)
-    n = odd.shape[1]
+        raise UsageError(f"a view of two dips has {view.shape[1]} bins; give as many of each")
+    later = view[:, : view.shape[1] // 2]
+    n = later.shape[1]
     core = np.abs(np.arange(n) - (n - 1) / 2) < 0.3 * (n - 1) / 4
-    difference = odd - even
-    spread = np.abs(difference - np.median(difference, axis=1, keepdims=True))
-    scatter = 1.4826 * np.median(spread, axis=1)
+    level = np.median(later[:, ~core], axis=1)
+    scatter = 1.4826 * np.median(np.abs(later[:, ~core] - level[:, None]), axis=1)
+    depth = level - np.median(later[:, core], axis=1)
     return {
-        "odd_even": np.abs(np.median(odd[:, core], axis=1) - np.median(even[:, core], axis=1)),
-        "odd_even_scatter": logarithm(scatter, 1e-3),
-        "odd_even_sigma": np.abs(difference[:, core].mean(axis=1)) / np.maximum(scatter, 1e-3),
+        "half_phase": depth,
+        "half_phase_scatter": logarithm(scatter, 1e-3),
+        "half_phase_sigma": depth / np.maximum(scatter, 1e-3),
     }
 
 

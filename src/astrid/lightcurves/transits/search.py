@@ -5,6 +5,7 @@ Detrending comes before (`detrend`), views for a classifier after (`views`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ LEAST_SDE = 7.0
 NEIGHBOURHOOD = (
     261  # trial periods over which the trend is measured; as wide as that of TLS, on our finer grid
 )
+
+
+OnPeriodogram = Callable[[NDArray[np.float64], NDArray[np.float64]], None]
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def find_transits(
     density: float = 1.0,
     most: int = 1,
     method: str = "boxes",
+    on_periodogram: OnPeriodogram | None = None,
 ) -> tuple[Transits, ...]:
     """Search a flat light curve for series of dips, the strongest first.
 
@@ -95,6 +100,9 @@ def find_transits(
     method : str
         ``boxes`` (box least squares) or ``tls`` (transit least squares of Hippke & Heller, slower, for
         shallow dips).
+    on_periodogram : callable, optional
+        Called for each series with the trial periods [days] and the fraction of the variance (for `tls`, the
+        power) at each.
 
     Returns
     -------
@@ -124,7 +132,7 @@ def find_transits(
     while len(found) < most and points.time.size >= 10 and points.baseline > 2 * shortest:
         end = points.baseline / 2 if longest is None else longest
         search = search_boxes if method == "boxes" else search_tls
-        best = search(points, level, shortest, end, density)
+        best = search(points, level, shortest, end, density, on_periodogram or nobody)
         if best is None:
             break
         found.append(best)
@@ -141,13 +149,18 @@ def in_transit(time: ArrayLike, period: float, epoch: float, duration: float) ->
     return np.asarray(np.abs(cycles - np.rint(cycles)) * period <= duration / 2)
 
 
+def nobody(period: NDArray[np.float64], power: NDArray[np.float64]) -> None:
+    """Leave a periodogram unseen."""
+
+
 def search_boxes(
-    points: Points, level: float, shortest: float, longest: float, density: float
+    points: Points, level: float, shortest: float, longest: float, density: float, show: OnPeriodogram
 ) -> Transits | None:
     """Find the strongest box, and refine it."""
     boxes = box_power(
         points, box_periods(points.baseline, shortest, longest, density=density), density=density
     )
+    show(boxes.period, boxes.power)
     best = int(np.argmax(boxes.power))
     if boxes.power[best] <= 0:
         return None
@@ -187,7 +200,7 @@ def efficiency(boxes: Boxes) -> float:
 
 
 def search_tls(
-    points: Points, level: float, shortest: float, longest: float, density: float
+    points: Points, level: float, shortest: float, longest: float, density: float, show: OnPeriodogram
 ) -> Transits | None:
     """Ask transitleastsquares, for a star of one solar radius and the mass of that density."""
     try:
@@ -212,6 +225,7 @@ def search_tls(
         )
     if not np.isfinite(result.period):
         return None
+    show(np.asarray(result.periods, np.float64), np.asarray(result.power, np.float64))
     return measured(
         points, level, float(result.period), float(result.T0), float(result.duration), float(result.SDE)
     )
