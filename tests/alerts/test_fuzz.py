@@ -18,6 +18,7 @@ from astrid.alerts.container import packets_in
 from astrid.alerts.intake import mapped_histories, without_histories
 from astrid.alerts.schemas import parse_schema
 from astrid.alerts.skipping import skip, skipping_steps, varint
+from astrid.bench._alert_fuzz import fuzz
 from astrid.errors import AstridError, PacketError
 
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(-200, 200))
@@ -185,3 +186,15 @@ def test_a_null_default_that_cannot_be_is_repaired(real_data):
 def test_schemas_are_parsed_once():
     text = b'{"type": "record", "name": "r", "fields": [{"name": "a", "type": "int"}]}'
     assert parse_schema(text) is parse_schema(bytes(bytearray(text)))
+
+
+@pytest.mark.real_data
+def test_of_thousands_of_damaged_packets_none_is_lost(real_data):
+    tracemalloc.start()
+    found = fuzz(real_data / "alerts", 2000, seed=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.lost == 0
+    assert found.alerts + found.kept >= found.n == 2000
+    assert min(found.alerts, found.kept) > 10
+    assert peak < 100e6

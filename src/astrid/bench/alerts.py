@@ -1,6 +1,6 @@
-"""How fast packets become triplets and scores, beside the straightforward way with the usual tools.
+"""The alert path: decoding beside the usual tools, the whole path, its latency, its memory, what it endures.
 
-Real packets of ZTF, repeated; every row is measured here and now, in one process on one core.
+Real packets, those of ZTF repeated as distinct alerts; every row is measured here and now.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,26 @@ from astrid.alerts import SchemaBook, centred_triplet, decode
 from astrid.alerts.container import packets_in
 from astrid.alerts.intake import mapped_histories, without_histories
 from astrid.alerts.tables import to_table
+from astrid.bench._alert_fuzz import fuzz_rows
+from astrid.bench._alert_latency import latency_rows
+from astrid.bench._alert_stream import memory_rows, path_rows, prepare
 from astrid.bench._real_pairs import real_images
 from astrid.bench.frame import ONE_THREAD, Report, Row, measure_process
 from astrid.errors import DataError
 from astrid.learn.prediction import Predictor
 from astrid.learn.registry import live
 
-__all__ = ["run"]
+__all__ = ["FILES", "file_counts", "run"]
 
-_PACKAGES = ("fastavro", "pyarrow", "onnxruntime")
+_PACKAGES = ("fastavro", "pyarrow", "onnxruntime", "duckdb", "sqlalchemy")
+FILES = {
+    "edge_cases.tar.gz": (7, 2), "fink_lsst_or4_v7.1_50.parquet": (50, 0),
+    "fink_ztf_alerts_51.parquet": (51, 0), "fink_ztf_labelled_72.parquet": (72, 0),
+    "lsst_packets.tar.gz": (2, 0),
+    "other_surveys_dev.tar.gz": (22, 0), "schemas.tar.gz": (3, 2), "ztf_alerts_dev.tar.gz": (49, 0),
+}  # fmt: skip
+"""Files of real packets, and how many in them are good, and how many are not; see `file_counts`."""
+
 _FILE = "ztf_alerts_dev.tar.gz"
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 _BATCH = 64
@@ -37,7 +49,7 @@ _MAPPED, _WITHOUT = mapped_histories(), without_histories()
 
 
 def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> Report:
-    """Measure the decoding of alerts.
+    """Measure the alert path.
 
     Parameters
     ----------
@@ -57,6 +69,23 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     """
     say = on_stage or (lambda stage: None)
     path = _real_packets()
+    rows = _decoding_rows(path, quick, say)
+    say("every file of real packets")
+    rows += _file_rows(path.parent)
+    say("damaged packets")
+    rows += fuzz_rows(path.parent, 2_000 if quick else 100_000)
+    stars = 50_000 if quick else 1_000_000
+    with TemporaryDirectory(prefix="astrid-") as folder:
+        say(f"three catalogues of {stars:,} rows")
+        prepared = prepare(path, Path(folder), stars)
+        rows += path_rows(prepared, 1_500 if quick else 20_000, stars, say)
+        rows += latency_rows(prepared, (35.0,) if quick else (35.0, 333.0), 4 if quick else 60, say)
+        if not quick:
+            rows += memory_rows(prepared, 100_000, say)
+    return Report("alerts", tuple(rows), _PACKAGES)
+
+
+def _decoding_rows(path: Path, quick: bool, say: Callable[[str], None]) -> list[Row]:
     n, turns = (490, 3) if quick else (4900, 5)
     say("decoding, in turns with fastavro and astropy")
     rates = measure_process(_rates, str(path), n, turns, environment=ONE_THREAD).result
@@ -67,7 +96,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
         f"the same, and scored by the live bundle: {what}", rates["scored"], "/s", "real", n, ">= 600"
     )
     whole = Row(f"as the first, with histories: {what}", rates["histories"], "/s", "real", n)
-    rows = [
+    return [
         bare.beside(peer, plain),
         scored.beside("fastavro + astropy + onnxruntime", rates["plain scored"]),
         whole.beside(peer, plain),
@@ -76,7 +105,35 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
         Row("largest difference of a pixel from the straightforward way", rates["difference"], "ADU", "real",
             n, "= 0"),
     ]  # fmt: skip
-    return Report("alerts", tuple(rows), _PACKAGES)
+
+
+def _file_rows(folder: Path) -> list[Row]:
+    rows = []
+    for name, (good, bad) in FILES.items():
+        found = file_counts(folder, name)
+        for text, value, wanted in (("good", found[0], good), ("in quarantine", found[1], bad)):
+            rows.append(Row(f"{name}: packets {text}", value, "", "real", sum(found), f"= {wanted}"))
+    return rows
+
+
+def file_counts(folder: Path, name: str) -> tuple[int, int]:
+    """How many packets of a file are taken in as alerts, and how many go to quarantine.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the real packets, with the schemas of those that carry none.
+    name : str
+    """
+    from astrid.stream.settings import StreamSettings
+    from astrid.stream.workers import run_stream
+
+    with TemporaryDirectory(prefix="astrid-") as work:
+        settings = StreamSettings(
+            sources=(str(folder / name),), store=Path(work), models=(), schemas=folder / "schemas.tar.gz"
+        )
+        summary = run_stream(settings)
+    return summary.n_packets - summary.n_quarantined, summary.n_quarantined
 
 
 def _real_packets() -> Path:
