@@ -148,9 +148,7 @@ def scope(
 
     opinions = read_labels(labels or ())
     with progress(json, "light curves") as on_progress:
-        summary = scope_set(
-            variables, curves, out, survey=survey, opinions=opinions, on_progress=on_progress
-        )
+        summary = scope_set(variables, curves, out, survey=survey, opinions=opinions, on_progress=on_progress)
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
 
