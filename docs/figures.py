@@ -1,8 +1,9 @@
-"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING_FOLDER]``.
+"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING_FOLDER [VARIABLES]]``.
 
 Run by hand when what they show has changed; their results are committed in ``_static``.
 The light curve needs the frames of KB13475 (SAAO 1.0 m, 2013) that MichaelDAlbrow/pyDIA
-published as its example; without their folder it is left as it is.
+published as its example, the dm-dt images a data set of ``astrid data variables``; without their folders they
+are left as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from astrid.learn.dataset import Dataset
 from astrid.learn.prediction import Predictor
 from astrid.learn.registry import live
 from astrid.learn.robustness import robustness
+from astrid.lightcurves.dmdt import MAHABAL_2017
 from astrid.survey.realbogus_data import simulate_realbogus
+from astrid.zoo import task
 
 STATIC = Path(__file__).resolve().parent / "_static"
 INK = "#1f2430"
@@ -125,9 +128,42 @@ def flips(path: Path) -> None:
         found.plot().savefig(path, dpi=110)
 
 
+def dmdt_classes(path: Path, folder: Path) -> None:
+    """The median dm-dt image of each class of variable stars of the Catalina survey."""
+    dataset = Dataset.open(folder)
+    labels, images = dataset.column("variable"), dataset.arrays["dmdt"][..., 0]
+    classes = [name for name in task("dmdt").heads["variable"].labels if (labels == name).any()]
+    figure, panels = plt.subplots(2, 4, figsize=(11, 5.2), sharex=True, sharey=True, layout="constrained")
+    dm, dt = MAHABAL_2017.dm, MAHABAL_2017.dt
+    for axes, name in zip(panels.flat, classes, strict=False):
+        own = labels == name
+        median = np.median(images[own], axis=0)
+        axes.imshow(
+            np.sqrt(median),
+            cmap="magma",
+            aspect="auto",
+            origin="lower",
+            extent=(0, len(dt) - 1, 0, len(dm) - 1),
+        )
+        axes.set_title(f"{name.replace('_', ' ')}, {own.sum()} stars", fontsize=10, color=INK)
+        columns, rows = (0, 4, 8, 13, 18, 23), (0, 4, 8, 11, 14, 18, 22)
+        axes.set_xticks(columns, [f"{dt[k]:.2g}" if dt[k] < 100 else f"{dt[k]:.0f}" for k in columns])
+        axes.set_yticks(rows, [f"{dm[k]:g}" for k in rows])
+    for axes in panels.flat[len(classes) :]:
+        axes.set_visible(False)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("dm, mag; fainter is up")
+    for axes in panels[-1]:
+        axes.set_xlabel("dt, days")
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
 if __name__ == "__main__":
     STATIC.mkdir(exist_ok=True)
     field(STATIC / "demo.png")
     flips(STATIC / "robustness.png")
     if len(sys.argv) > 1:
         caustic_exit(STATIC / "caustic_exit.png", Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        dmdt_classes(STATIC / "dmdt_classes.png", Path(sys.argv[2]))
