@@ -248,6 +248,9 @@ def test_scores_are_chosen_by_alert_bundle_and_night(store: Store, make: Make):
     store.write(make(range(3, 6), night="2026-11-02", bundles=("a",)))
     assert store.scores().num_rows == 9
     assert store.scores("ztf", "000001").num_rows == 2
+    some = store.scores(keys=[("ztf", "000001"), ("ztf", "000004"), ("lsst", "000002")])
+    assert some["alert_id"].to_pylist() == ["000001", "000001", "000004"]
+    assert store.scores(keys=[]).num_rows == 0
     assert store.scores(bundle="b", since="2026-11-02").num_rows == 0
     assert set(store.scores(until="2026-11-01")["night"].to_pylist()) == {"2026-11-01"}
     assert store.scores("ztf", "000004").to_pylist() == [

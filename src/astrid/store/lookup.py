@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from astrid.errors import StoreError
 from astrid.store.database import Database
 from astrid.store.packs import Place, read_packet
 from astrid.store.records import AlertRecord, BatchRecord, Counts
+from astrid.store.statements import Key
 from astrid.store.tables import alerts, batches, bundles, passes, scores, snapshots
 from astrid.store.writing import PACKETS
 
@@ -70,6 +72,7 @@ def score_table(
     bundle: str | None,
     since: str | None,
     until: str | None,
+    keys: Collection[Key] | None = None,
 ) -> pa.Table:
     """Scores; see `Store.scores`."""
     import pyarrow as pa
@@ -103,6 +106,8 @@ def score_table(
         query = query.where(alerts.c.night >= since)
     if until is not None:
         query = query.where(alerts.c.night <= until)
+    if keys is not None:
+        query = query.where(sa.tuple_(scores.c.survey, scores.c.alert_id).in_(list(keys)))
     rows = database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
     columns = dict(zip(schema.names, zip(*rows, strict=True), strict=True)) if rows else {}
     return pa.table({name: list(columns.get(name, ())) for name in schema.names}, schema=schema)

@@ -177,6 +177,7 @@ class Store:
         bundle: str | None = None,
         since: str | None = None,
         until: str | None = None,
+        keys: Collection[Key] | None = None,
     ) -> pa.Table:
         """What bundles say about alerts, in the order of the identifiers; all that is given must hold.
 
@@ -186,6 +187,8 @@ class Store:
         bundle : str, optional
         since, until : str, optional
             First and last night.
+        keys : collection of (str, str), optional
+            Survey and number of alerts, some thousands at most.
 
         Returns
         -------
@@ -193,7 +196,7 @@ class Store:
             ``survey``, ``alert_id``, ``night``, ``bundle``, ``hash``, ``label``, ``value``, ``spread``,
             ``decision``, ``set``, ``applicable`` and ``unscored``.
         """
-        return lookup.score_table(self._database, survey, alert_id, bundle, since, until)
+        return lookup.score_table(self._database, survey, alert_id, bundle, since, until, keys)
 
     def batches(self, since: int = 0) -> list[BatchRecord]:
         """Commits in their order, after that of number `since`."""

@@ -268,7 +268,8 @@ class Publisher:
     def _announcements(
         self, passes: list[PassRecord], cutouts: bool
     ) -> tuple[list[Announcement], list[float]]:
-        table = self._store.candidates([(one.survey, one.alert_id) for one in passes])
+        keys = [(one.survey, one.alert_id) for one in passes]
+        table, scores = self._store.candidates(keys), _scores(self._store.scores(keys=keys))
         names = _match_columns(table.column_names)
         wanted = [name for name in (*_PLAIN, "arrived", *names) if name in table.column_names]
         rows = table.select(wanted).to_pylist()
@@ -276,7 +277,6 @@ class Publisher:
         for one, row in zip(passes, rows, strict=True):
             moment = row.get("arrived")
             arrived.append(self._clock() if moment is None else moment.timestamp())
-            scores = self._store.scores(one.survey, one.alert_id)
             made.append(
                 Announcement(
                     filter=one.filter,
@@ -284,7 +284,7 @@ class Publisher:
                     survey=one.survey,
                     alert_id=one.alert_id,
                     **{name: row.get(name) for name in _PLAIN},
-                    scores=_scores(scores),
+                    scores=scores.get((one.survey, one.alert_id), []),
                     matches={name: row[name] for name in names},
                     cutouts=self._cutouts(one) if cutouts else {},
                 )
@@ -327,6 +327,11 @@ def _match_columns(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.startswith(prefixes)] if prefixes else []
 
 
-def _scores(table: pa.Table) -> list[ScoreOf]:
+def _scores(table: pa.Table) -> dict[tuple[str, str], list[ScoreOf]]:
+    """By survey and number of the alert."""
     fields = ("bundle", "hash", "label", "value", "spread", "decision", "set", "applicable")
-    return [ScoreOf(**row) for row in table.select(fields).to_pylist()]
+    keys = zip(table["survey"].to_pylist(), table["alert_id"].to_pylist(), strict=True)
+    found: dict[tuple[str, str], list[ScoreOf]] = {}
+    for key, row in zip(keys, table.select(fields).to_pylist(), strict=True):
+        found.setdefault(key, []).append(ScoreOf(**row))
+    return found
