@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -104,3 +105,25 @@ def test_a_taken_port_is_said_in_a_sentence_and_a_closed_one_is_free_again():
 )
 def test_reasons_fall_into_few_classes(reason, kind):
     assert reason_class(reason) == kind
+
+
+def test_a_stream_counts_what_it_announces_and_looks_at_its_size(tmp_path):
+    from astrid.store import open_store
+    from astrid.stream.settings import StreamSettings
+    from astrid.stream.turns import Summary, Turn
+    from astrid.stream.workers import _Beside
+
+    settings = StreamSettings(store=tmp_path / "store", metrics_port=0)
+    (tmp_path / "other").write_bytes(bytes(1000))
+    with open_store(tmp_path / "store") as store, _Beside(settings, store, Summary()) as beside:
+        (tmp_path / "store" / "more").write_bytes(bytes(5_000_000))
+        beside.observe(Turn(packets=Counter(ztf=3)))
+        beside._published(Counter(delivered=2, put_off=4))
+        found = {
+            sample.name: sample.value
+            for family in beside._metrics.registry.collect()
+            for sample in family.samples
+            if sample.name in ("astrid_published_total", "astrid_store_bytes")
+        }
+    assert found["astrid_published_total"] == 2
+    assert 5_000_000 < found["astrid_store_bytes"] < 6_000_000

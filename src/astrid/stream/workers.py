@@ -12,10 +12,12 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid import errors
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 _BEAT = 0.5  # s between looks at other things while workers work
 _MOST_DEATHS = 5  # of one worker in a row without a batch between them
 _PUBLISHING = 0.5  # s that publishing may hold up the work at a time
+_SIZED = 60.0  # s between two looks at the size of the store
+_OUTCOMES = ("delivered", "held", "failed")
 
 
 class Stop:
@@ -209,7 +213,7 @@ class _Beside:
     """What is done beside the work, by one process: announcing what passed, and serving metrics."""
 
     def __init__(self, settings: StreamSettings, store: Store, summary: Summary) -> None:
-        self._summary = summary
+        self._summary, self._folder, self._sized = summary, store.folder, 0.0
         self._metrics: Metrics | None = None
         self._publisher: Publisher | None = None
         self._sinks: OpenSinks | None = None
@@ -239,6 +243,9 @@ class _Beside:
     def observe(self, turn: Turn) -> None:
         """Count a batch in the metrics."""
         if self._metrics is not None:
+            size = None
+            if time.monotonic() >= self._sized:
+                size, self._sized = _bytes_in(self._folder), time.monotonic() + _SIZED
             self._metrics.observe_batch(
                 packets=turn.packets,
                 stored=turn.stored,
@@ -248,22 +255,38 @@ class _Beside:
                 latencies=[turn.latency] * turn.n_alerts,
                 stages=turn.stages,
                 behind=turn.behind,
+                store_bytes=size,
                 committed=turn.committed,
             )
 
     def publish(self) -> None:
         """Announce some of what passed filters, not for long and not all the time."""
         if self._publisher is not None and time.monotonic() >= self._next:
-            self._summary.published.update(self._publisher.publish(_PUBLISHING))
+            self._published(self._publisher.publish(_PUBLISHING))
             self._next = time.monotonic() + _BEAT
 
     def finish(self, stop: Callable[[], bool]) -> None:
         """Announce the rest; what cannot be sent now waits in the store."""
         while self._publisher is not None and not stop():
             counts = self._publisher.publish(_PUBLISHING)
-            self._summary.published.update(counts)
+            self._published(counts)
             if not counts:
                 return
+
+    def _published(self, counts: Counter[str]) -> None:
+        self._summary.published.update(counts)
+        if self._metrics is not None:
+            for outcome in _OUTCOMES:
+                if counts[outcome]:  # an announcement is delivered when all its receivers have it
+                    self._metrics.observe_published("all", outcome, counts[outcome])
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # of a batch that is just being written
+            size += path.stat().st_size
+    return size
 
 
 @dataclass(eq=False)
