@@ -17,7 +17,7 @@ import typer
 
 from astrid.cli.alert_options import Json
 from astrid.cli.output import command_line, console, emit, progress
-from astrid.cli.store_options import DEFAULT_STORE, Database, StoreFolder
+from astrid.cli.store_options import DEFAULT_STORE, Database, StoreFolder, existing_store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +74,7 @@ def watch(
 
     if json and not once:
         raise UsageError("--json gives one object, and watching does not end; add --once")
-    with _existing(store, database) as opened:
+    with existing_store(store, database, patience=_PATIENCE) as opened:
         seen = Watch(opened, night, drift=not no_drift)
         if once or not sys.stdout.isatty():
             view = seen.look()
@@ -120,7 +120,7 @@ def drift(
     """
     from astrid.stream.drift import night_drift
 
-    with _existing(store, database) as opened, progress(json, "alerts") as tell:
+    with existing_store(store, database, patience=_PATIENCE) as opened, progress(json, "alerts") as tell:
         found = night_drift(
             opened,
             night or _last(opened),
@@ -156,7 +156,7 @@ def report(
     from astrid.alerts import read_layouts
     from astrid.stream.nightly import write_night
 
-    with _existing(store, database) as opened, progress(json, "alerts") as tell:
+    with existing_store(store, database, patience=_PATIENCE) as opened, progress(json, "alerts") as tell:
         chosen = night or _last(opened)
         page = write_night(
             opened,
@@ -173,19 +173,6 @@ def report(
 
     result = {"night": chosen, "page": str(page), "numbers": str(page.with_suffix(".json"))}
     emit(json, result, lambda: figures(list(result.items())))
-
-
-def _existing(folder: Path, database: str | None) -> Store:
-    """The store that is there: looking at one does not make it."""
-    from astrid.errors import StoreError
-    from astrid.store import open_store
-
-    if database is None and not (folder / "astrid.db").is_file():
-        raise StoreError(
-            f"{folder}: there is no store of alerts; give the folder of one (--store), or fill it by "
-            "astrid alerts ingest"
-        )
-    return open_store(folder, database, patience=_PATIENCE)
 
 
 def _last(store: Store) -> str:

@@ -43,8 +43,15 @@ Until = Annotated[
 ]
 
 
-def existing_store(folder: Path, database: str | None) -> Store:
-    """The store of a folder, which must be there already.
+def existing_store(folder: Path, database: str | None, *, patience: float = 30.0) -> Store:
+    """The store of a folder, which must be there already: looking at one does not make it.
+
+    Parameters
+    ----------
+    folder : Path
+    database : str, optional
+    patience : float, s
+        How long it is tried again while the database is locked or away.
 
     Raises
     ------
@@ -53,7 +60,11 @@ def existing_store(folder: Path, database: str | None) -> Store:
     """
     from astrid.errors import StoreError
     from astrid.store import open_store
+    from astrid.store.opening import DATABASE
 
-    if database is None and not folder.is_dir():
-        raise StoreError(f"{folder}: there is no store; give --store, or make one by astrid alerts ingest")
-    return open_store(folder, database)
+    if database is None and not (folder / DATABASE).is_file():
+        raise StoreError(
+            f"{folder}: there is no store of alerts; give the folder of one (--store), or fill it by "
+            "astrid alerts ingest"
+        )
+    return open_store(folder, database, patience=patience)

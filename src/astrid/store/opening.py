@@ -11,9 +11,11 @@ from astrid.errors import DependencyError, OutputError, UsageError
 if TYPE_CHECKING:
     from astrid.store.store import Store
 
-__all__ = ["open_store"]
+__all__ = ["DATABASE", "open_store"]
 
-_FILE = "astrid.db"
+DATABASE = "astrid.db"
+"""The file of the database in the folder of a store, unless it is elsewhere."""
+
 _POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
@@ -56,7 +58,7 @@ def open_store(folder: str | Path, database: str | None = None, *, patience: flo
 
     folder = Path(folder).absolute()
     if database is None:
-        url = URL.create("sqlite", database=str(folder / _FILE))
+        url = URL.create("sqlite", database=str(folder / DATABASE))
     else:
         if not database.startswith(_POSTGRESQL):
             raise UsageError(
