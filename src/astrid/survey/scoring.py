@@ -43,7 +43,7 @@ SCORE_COLUMNS = {
 
 _SYSTEM = "braai"
 _HEAD = "real"
-_BATCH = 16  # candidates at a time: the inner layers of more leave the cache of the processor
+_BATCH = 32  # candidates at a time: the inner layers of many more leave the cache of the processor
 _SPREAD_FROM = 0.01  # passes with dropout cost 20 times as much as the score: not for what is surely bogus
 _NOT_FINITE = "a cutout has pixels that are not finite"
 
