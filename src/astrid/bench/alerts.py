@@ -73,20 +73,20 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     say("every file of real packets")
     rows += _file_rows(path.parent)
     say("damaged packets")
-    rows += fuzz_rows(path.parent, 2_000 if quick else 100_000)
+    rows += fuzz_rows(path.parent, 1_000 if quick else 100_000)
     stars = 50_000 if quick else 1_000_000
     with TemporaryDirectory(prefix="astrid-") as folder:
         say(f"three catalogues of {stars:,} rows")
         prepared = prepare(path, Path(folder), stars)
-        rows += path_rows(prepared, 1_500 if quick else 20_000, stars, say)
-        rows += latency_rows(prepared, (35.0,) if quick else (35.0, 333.0), 4 if quick else 60, say)
+        rows += path_rows(prepared, 1_200 if quick else 20_000, stars, say)
+        rows += latency_rows(prepared, (35.0,) if quick else (35.0, 333.0), 3 if quick else 60, say)
         if not quick:
             rows += memory_rows(prepared, 100_000, say)
     return Report("alerts", tuple(rows), _PACKAGES)
 
 
 def _decoding_rows(path: Path, quick: bool, say: Callable[[str], None]) -> list[Row]:
-    n, turns = (490, 3) if quick else (4900, 5)
+    n, turns = (490, 2) if quick else (4900, 3)
     say("decoding, in turns with fastavro and astropy")
     rates = measure_process(_rates, str(path), n, turns, environment=ONE_THREAD).result
     what = "ZTF packets, one core, processor time"
