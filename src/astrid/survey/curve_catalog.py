@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,18 +209,25 @@ def _working(
     lsdb = lsdb_or_refuse()
     import distributed
 
-    try:
-        if scheduler is not None:
-            client = distributed.Client(scheduler, timeout=30)
-        else:
-            client = distributed.Client(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+    with ExitStack() as stack:
+        if scheduler is None:
+            # any free port for its page: another run may have the usual one
+            cluster = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    silence_logs=logging.ERROR,
+                )
             )
-    except (OSError, TimeoutError) as error:
-        raise AstridError(
-            f"{scheduler}: no Dask scheduler answers there; start one by dask scheduler"
-        ) from error
-    with client:
+            client = stack.enter_context(distributed.Client(cluster))
+        else:
+            try:
+                client = stack.enter_context(distributed.Client(scheduler, timeout=30))
+            except (OSError, TimeoutError, ValueError) as error:
+                raise AstridError(
+                    f"{scheduler}: no Dask scheduler answers there; start one by dask scheduler"
+                ) from error
         yield _there(client, lsdb, source, plan, cells)
 
 

@@ -30,7 +30,7 @@ from astrid.survey.curve_measures import Measures, measure, prepared
 __all__ = ["SET_ASIDE", "Plan", "counts_of", "footer_of", "measure_partition"]
 
 SET_ASIDE = "set_aside"
-"""The folder of the sources that are no light curves, by partition, with the reasons."""
+"""The folder of the sources that are no light curves: a file for each partition that has some."""
 
 _CHUNK = 256  # light curves in memory at a time, as objects
 _DONE = b"astrid"  # in the footer of a partition: what it was made of, and counts
@@ -166,15 +166,17 @@ def _leave(
     """Write what was set aside, then the partition, whose being there says that both are."""
     home = Path(plan.out)
     path = partition_path(home, cell)
-    left = home / SET_ASIDE / path.relative_to(home / "dataset")
+    left = (
+        home / SET_ASIDE / f"{cell.order}-{cell.pixel}.parquet"
+    )  # not named as a partition, which it is not
     path.parent.mkdir(parents=True, exist_ok=True)
     if aside:
         left.parent.mkdir(parents=True, exist_ok=True)
         numbers, reasons = zip(*aside, strict=True)
-        facts = table.select(list(plan.kept)).take(pa.array(numbers, pa.int64()))
-        facts = facts.append_column("reason", pa.array(reasons, pa.string()))
+        columns = pa.schema([plan.schema.field(name) for name in plan.kept])  # whoever read the partition
+        facts = table.select(columns.names).take(pa.array(numbers, pa.int64())).cast(columns)
         with atomic_path(left) as partial:
-            pq.write_table(facts.replace_schema_metadata(None), partial, compression="zstd")
+            pq.write_table(facts.append_column("reason", pa.array(reasons)), partial, compression="zstd")
     said = json.dumps({"fingerprint": plan.fingerprint, **counts}, sort_keys=True).encode()
     with atomic_path(path) as partial:
         pq.write_table(whole.replace_schema_metadata({_DONE: said}), partial, compression="zstd")
