@@ -6,7 +6,7 @@ What they show was measured elsewhere; where they stand is decided in `curve_pag
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -293,13 +293,16 @@ def coloured_bands(curve: LightCurve) -> list[tuple[str, str]]:
     """Each band with its colour, in the order of the wavelengths where that is known."""
     if len(curve.bands) == 1:
         return [(curve.bands[0], FIRST)]
-    order = list("ubgrizy")
-    known = sorted(
-        curve.bands, key=lambda band: (order.index(band[-1:]) if band[-1:] in order else len(order), band)
-    )
-    spare: Sequence[str] = [*_OTHERS, *_BANDS.values()]
-    rest = iter([*spare, *spare, *spare])
-    return [(band, _BANDS.get(band[-1:]) or next(rest, SOFT)) for band in known]
+    letters = {}
+    for band in curve.bands:
+        found = re.fullmatch(r"(?:z|.*[_. -])?([ugrizyb])", band)  # r, zr, lsst_r
+        letters[band] = found.group(1) if found else ""
+    order = {"": 9} | {letter: k for k, letter in enumerate("ubgrizy")}
+    spare = iter([*_OTHERS, *_BANDS.values()] * 3)
+    return [
+        (band, _BANDS.get(letters[band]) or next(spare, SOFT))
+        for band in sorted(curve.bands, key=lambda band: (order[letters[band]], band))
+    ]
 
 
 def _value_name(curve: LightCurve) -> str:
