@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from astrid.catalogs.layout import Cell, PartitionWriter, read_layout, read_partition
 from astrid.errors import DataError, UsageError
 from astrid.learn.bundle import Bundle, Card, Decision, HeadCard
 from astrid.lightcurves.classes import taxonomy
@@ -17,8 +17,8 @@ from astrid.survey.class_catalogue import (
     catalogue_schema,
     class_columns,
     public_catalogue,
+    publish,
     suffix_of,
-    write_catalogue,
 )
 from astrid.zoo.braai import BRAAI
 from astrid.zoo.scope import SCOPE, SCOPE_DNN
@@ -94,24 +94,61 @@ def bundle_of_all() -> Bundle:
     return Bundle(Path("nowhere"), card, "e" * 64)
 
 
-def test_a_measured_table_becomes_a_catalogue_and_unknown_stays_null(tmp_path: Path) -> None:
-    measured = pa.table(
+def measured(described: str = "probability by scope.t1 (ffffffffffff)") -> pa.Table:
+    """What a run over two sources leaves, one of which could not be classified."""
+    table = pa.table(
         {
+            "_healpix_29": [1, 2],
             "name": ["a", "b"],
-            "ra": [1.0, 2.0],
+            "right": [1.0, 2.0],
             "dec": [3.0, 4.0],
             "period": [0.5, None],
             **{f"scope_t1_{code}": pa.array([0.9, None], pa.float64()) for code in CODES},
             "scope_t1_applicable": ["", None],
         }
     )
-    found = public_catalogue(measured, bundle(), names={"id": "name"})
-    write_catalogue(tmp_path / "part.parquet", found)
-    again = pq.read_table(tmp_path / "part.parquet")
-    assert again.schema.equals(catalogue_schema(bundle()), check_metadata=True)
-    assert again["rrab_xgb_decision"].to_pylist() == [True, None]
-    assert again["rrab_xgb"].to_pylist() == [pytest.approx(0.9), None]
+    fields = [field.with_metadata({"description": described}) for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def test_a_measured_table_becomes_a_catalogue_and_unknown_stays_null() -> None:
+    found = public_catalogue(measured(), bundle(), names={"id": "name", "ra": "right"})
+    assert found.schema.equals(catalogue_schema(bundle()), check_metadata=True)
+    assert found["rrab_xgb_decision"].to_pylist() == [True, None]
+    assert found["rrab_xgb"].to_pylist() == [pytest.approx(0.9), None]
+    assert found["id"].to_pylist() == ["a", "b"]
+
+
+def run_of(folder: Path, table: pa.Table) -> Path:
+    """A catalogue of one partition."""
+    writer = PartitionWriter(folder, table.schema)
+    writer.write(Cell(0, 0), table)
+    facts = {"hats_col_ra": "right", "hats_col_dec": "dec", "astrid_col_id": "name", "obs_collection": "run"}
+    writer.finish(facts)
+    return folder
+
+
+def test_a_run_becomes_a_catalogue_that_others_can_open(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", measured())
+    counts = publish(run, tmp_path / "public", [bundle()])
+    assert counts["rows"] == 2
+    assert counts["decided"] == {"rrlyr_xgb_decision": 1, "rrab_xgb_decision": 1, "rrc_xgb_decision": 1}
+    layout = read_layout(tmp_path / "public")
+    again = read_partition(layout, layout.cells[0], layout.schema.names)
     assert again["id"].to_pylist() == ["a", "b"]
+    assert layout.schema.field("rrab_xgb").metadata[b"description"]
+    assert "f" * 64 in layout.properties["astrid_bundles"]
+    hats = pytest.importorskip("hats")
+    assert hats.read_hats(tmp_path / "public").schema.field("rrab_xgb") is not None
+
+
+def test_columns_of_another_bundle_are_refused(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", measured("probability by scope.t1 (000000000000)"))
+    with pytest.raises(DataError, match=r"scope_t1_rrlyr is not of scope\.t1"):
+        publish(run, tmp_path / "public", [bundle()])
+    with pytest.raises(DataError, match=r"--classify scope_dnn\.t1"):
+        publish(run, tmp_path / "public", [bundle(SCOPE_DNN)])
+    assert not (tmp_path / "public").exists()
 
 
 def test_what_is_no_catalogue_of_classes_is_refused() -> None:

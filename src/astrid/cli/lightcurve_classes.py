@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from astrid.learn.bundle import Bundle
 
-__all__ = ["answers", "changes", "classes", "questions"]
+__all__ = ["answers", "changes", "classes", "importance", "publish", "questions"]
 
 Data = Annotated[
     Path, typer.Option("--data", help="Data set of `astrid data scope`.", metavar="DIR", show_default=False)
@@ -132,6 +132,53 @@ def changes(
     emit(json, {"classes": rows}, lambda: _changes(rows))
 
 
+def importance(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="A figure of it, .png or .pdf.", dir_okay=False, show_default=False)
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="How often each number is shuffled.", min=1)] = 3,
+    json: Json = False,
+) -> None:
+    """Say by which numbers the classes are told: what is lost when one is that of another star.
+
+    Example: `astrid lightcurves importance scope.crts1 --data data/scope --out importance.png`
+    """
+    from astrid.learn.dataset import Dataset
+    from astrid.survey import class_importance
+
+    with progress(json, "numbers") as on_progress:
+        found = class_importance.importance(
+            _bundle(model), Dataset.open(data), repeats=repeats, on_progress=on_progress
+        )
+    if out is not None:
+        class_importance.draw_importance(found, out)
+    emit(json, found.as_dict(), lambda: _losses(found.as_dict()))
+
+
+def publish(
+    run: Annotated[Path, typer.Argument(help="Folder of a run over a catalogue of light curves.")],
+    models: Annotated[
+        list[str],
+        typer.Option(
+            "--model", help="A bundle that the run was classified with; may be repeated.", metavar="BUNDLE"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the public catalogue.", metavar="DIR")],
+    json: Json = False,
+) -> None:
+    """Make the public catalogue of classes: probabilities, made to agree with the trees, and decisions.
+
+    Example: `astrid lightcurves publish run --model scope.crts1 --out public`
+    """
+    from astrid.survey import class_catalogue
+
+    with progress(json, "partitions") as on_progress:
+        counts = class_catalogue.publish(run, out, [_bundle(one) for one in models], on_progress=on_progress)
+    emit(json, counts, lambda: _counts(counts))
+
+
 def _bundle(name: str) -> Bundle:
     from astrid.learn.registry import find_bundle
 
@@ -179,4 +226,18 @@ def _changes(rows: list[dict[str, Any]]) -> Table:
             f"{row['low']:+.3f} to {row['high']:+.3f}",
             str(row["turned"]),
         )
+    return table
+
+
+def _losses(found: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table("what is shuffled", "mean loss of AUCPR", "most for")
+    listed = [
+        *found["families"].items(),
+        *sorted(found["numbers"].items(), key=lambda one: -one[1]["mean"])[:20],
+    ]
+    for name, losses in listed:
+        worst = sorted(((loss, code) for code, loss in losses.items() if code != "mean"), reverse=True)[:3]
+        table.add_row(name, f"{losses['mean']:.3f}", ", ".join(f"{code} {loss:.3f}" for loss, code in worst))
     return table

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import typer
 
-from astrid.cli.lightcurve_classes import answers, changes, classes, questions
+from astrid.cli.lightcurve_classes import answers, changes, classes, importance, publish, questions
 from astrid.cli.lightcurve_measures import dmdt_, features, import_, periods
 from astrid.cli.lightcurve_page import show
+from astrid.cli.lightcurve_transits import transits
 
 __all__ = ["app"]
 
@@ -21,7 +22,7 @@ app = typer.Typer(
 
 app.command("import", no_args_is_help=True)(import_)
 app.command("dmdt", no_args_is_help=True)(dmdt_)
-for verb in (features, periods, show):
+for verb in (features, periods, transits, show):
     app.command(no_args_is_help=True)(verb)
-for verb in (classes, questions, answers, changes):
+for verb in (classes, questions, answers, changes, importance, publish):
     app.command()(verb)

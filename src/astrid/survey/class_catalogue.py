@@ -1,31 +1,33 @@
 """The public catalogue of classes: what its columns are, and how they follow from what classifiers say.
 
-Which files it is kept in is the business of those who run over catalogues; here are its columns, each with
-its unit, its meaning and the model that it is from.
+It is made of what a run over a catalogue of light curves has measured (`curve_catalog`); each column has its
+unit, its meaning and the model that it is from.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from astrid._version import __version__
+from astrid.catalogs.layout import HEALPIX, PartitionWriter, read_layout, read_partition
 from astrid.errors import DataError, UsageError
-from astrid.files.atomic import atomic_path
+from astrid.files.directory import product_directory
 from astrid.learn.bundle import Bundle
 from astrid.learn.task import Binary
 from astrid.lightcurves.classes import taxonomy
 from astrid.survey.active_round import thresholds_of
 from astrid.survey.class_consistency import consistent
 
-__all__ = ["catalogue_schema", "class_columns", "public_catalogue", "suffix_of", "write_catalogue"]
+__all__ = ["catalogue_schema", "class_columns", "public_catalogue", "publish", "suffix_of"]
 
 FORMAT = 1
 _PLACE = (
@@ -167,7 +169,7 @@ def public_catalogue(
         found = _column(measured, (names or {}).get(name, name))
         columns[name] = found.cast(kind)
     for bundle in bundles:
-        prefix = re.sub(r"\W+", "_", bundle.name)
+        prefix = _prefix(bundle)
         said = {
             code: _column(measured, f"{prefix}_{code}").to_numpy().astype(np.float64)
             for code in _codes(bundle)
@@ -179,16 +181,98 @@ def public_catalogue(
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def write_catalogue(path: str | Path, catalogue: pa.Table) -> None:
-    """Write a catalogue, or a part of one, as a Parquet file that keeps the descriptions of its columns.
+def publish(
+    run: str | Path,
+    out: str | Path,
+    bundles: Sequence[Bundle],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Make the public catalogue of a run over a catalogue of light curves: a HATS catalogue again.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of the run, a HATS catalogue in which the bundles have their columns.
+    out : str or Path
+        A folder that does not exist, or is empty.
+    bundles : sequence of Bundle
+    on_progress : callable, optional
+        Called with the number of partitions done and of all.
+
+    Returns
+    -------
+    counts : dict
+        Rows, partitions, and sources decided for each class, by column.
 
     Raises
     ------
+    CatalogError
+        `run` is no catalogue, or a partition cannot be read.
+    DataError
+        A column is absent, or was filled by another bundle than this one.
     OutputError
-        The file cannot be written.
+        `out` cannot be written.
     """
-    with atomic_path(path) as partial:
-        pq.write_table(catalogue, partial, compression="zstd")
+    layout = read_layout(Path(run))
+    names = {
+        "id": layout.properties.get("astrid_col_id", "id"),
+        "ra": layout.properties["hats_col_ra"],
+        "dec": layout.properties["hats_col_dec"],
+    }
+    for bundle in bundles:
+        _check_maker(layout.schema, bundle)
+    public = catalogue_schema(*bundles)
+    cell_number = _field(HEALPIX, pa.int64(), "", "nested HEALPix cell of order 29")
+    schema = pa.schema([cell_number, *public], public.metadata)
+    wanted = [name for name in layout.schema.names if name == HEALPIX or name in _needed(bundles, names)]
+    decided: dict[str, int] = {name: 0 for name in public.names if name.endswith("_decision")}
+    with product_directory(out, names=(), last="hats.properties") as staging:
+        writer = PartitionWriter(staging / "catalogue", schema)
+        for done, cell in enumerate(layout.cells, 1):
+            measured = read_partition(layout, cell, wanted)
+            table = public_catalogue(measured, *bundles, names=names)
+            writer.write(cell, table.add_column(0, cell_number, measured[HEALPIX]))
+            for name in decided:
+                decided[name] += pc.sum(table[name]).as_py() or 0
+            if on_progress is not None:
+                on_progress(done, len(layout.cells))
+        writer.finish(
+            {
+                "obs_collection": Path(out).name,
+                "dataproduct_type": "object",
+                "hats_col_ra": "ra",
+                "hats_col_dec": "dec",
+                "hats_builder": f"astrid {__version__}",
+                "astrid_col_id": "id",
+                "astrid_bundles": " ".join(f"{one.name}:{one.hash}" for one in bundles),
+            }
+        )
+        for entry in (staging / "catalogue").iterdir():
+            entry.rename(staging / entry.name)
+        (staging / "catalogue").rmdir()
+    return {"out": str(out), "rows": writer.n_rows, "partitions": len(layout.cells), "decided": decided}
+
+
+def _needed(bundles: Sequence[Bundle], names: Mapping[str, str]) -> set[str]:
+    found = {*names.values(), "period"}
+    for bundle in bundles:
+        found |= {f"{_prefix(bundle)}_{what}" for what in (*_codes(bundle), "applicable")}
+    return found
+
+
+def _check_maker(schema: pa.Schema, bundle: Bundle) -> None:
+    """Columns of a run name the bundle that filled them; one of the same name may be another."""
+    name = f"{_prefix(bundle)}_{_codes(bundle)[0]}"
+    if name not in schema.names:
+        raise DataError(f"the run has no column {name!r}; run it with --classify {bundle.name}")
+    said = (schema.field(name).metadata or {}).get(b"description", b"").decode()
+    if bundle.hash[:12] not in said:
+        raise DataError(f"the column {name} is not of {bundle.name} ({bundle.hash[:12]}) but: {said}")
+
+
+def _prefix(bundle: Bundle) -> str:
+    return re.sub(r"\W+", "_", bundle.name)
 
 
 def _codes(bundle: Bundle) -> Sequence[str]:
