@@ -37,8 +37,10 @@ def training_ranges(inputs: Mapping[str, Input], arrays: Mapping[str, NDArray[An
     ranges = []
     for name, one in inputs.items():
         low, high = np.quantile(_summaries(one, np.asarray(arrays[name], np.float32)), _QUANTILES, axis=0)
+        # of a single number all statistics are the same, and it may well be 0
+        statistics = _STATISTICS[:1] if _single(one) else _STATISTICS
         for c, channel in enumerate(one.channels or ("",)):
-            for s, statistic in enumerate(_STATISTICS):
+            for s, statistic in enumerate(statistics):
                 limits = {"low": float(low[c, s]), "high": float(high[c, s])}
                 ranges.append(Range(input=name, channel=channel, statistic=statistic, **limits))
     return tuple(ranges)
@@ -105,10 +107,13 @@ class RangeCheck:
         if found[2] == found[3] and len(one.shape) > 1:
             return f"{what} is constant"
         limit = self._ranges[name, channel, _STATISTICS[s]]
-        return (
-            f"{limit.statistic} of {what} is {found[s]:.4g}, in training it was {limit.low:.4g} to "
-            f"{limit.high:.4g}"
-        )
+        subject = what if _single(one) else f"{limit.statistic} of {what}"
+        return f"{subject} is {found[s]:.4g}, in training it was {limit.low:.4g} to {limit.high:.4g}"
+
+
+def _single(one: Input) -> bool:
+    """Whether each channel is one number."""
+    return len(one.shape) == 1 and (bool(one.channels) or one.shape == (1,))
 
 
 def _summaries(one: Input, values: NDArray[np.float32]) -> NDArray[np.float64]:

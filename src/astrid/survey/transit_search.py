@@ -7,7 +7,7 @@ models were trained on; the drawing of sheets is in `transit_sheet`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from astrid.learn.prediction import Predictor
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.periods.boxes import transit_duration
 from astrid.lightcurves.transits import (
+    EARTH,
     Dip,
     Transits,
     TransitViews,
@@ -32,16 +33,11 @@ from astrid.lightcurves.transits import (
     signal_numbers,
     transit_views,
 )
+from astrid.survey.transit_star import MEDIAN_STAR, Star
 
-__all__ = [
-    "MEDIAN_STAR", "Candidate", "Periodogram", "Score", "Star", "TransitSearch", "candidate_inputs",
-    "search_transits",
-]  # fmt: skip
+__all__ = ["Candidate", "Periodogram", "Score", "TransitSearch", "candidate_inputs", "search_transits"]
 
 Array = NDArray[np.float64]
-
-MEDIAN_STAR = {"tmag": 9.74, "teff": 6058.0, "logg": 4.22, "radius": 1.39, "mass": 1.18}
-"""Of the 2,336 signals of Rao et al. (2021) that the models learn from."""
 
 VIEW_WINDOW = 101 * 2 / 1440
 """Days: the views of Rao et al. are of a flux whose trend over 101 points of 2 min was taken out."""
@@ -49,70 +45,9 @@ VIEW_WINDOW = 101 * 2 / 1440
 FEWEST = 25  # points in that window, for longer cadences
 MASKED = 3.0  # durations about each dip that the trend of the views does not follow
 BRIGHT = (3.0, 5.0)  # sigma: points above are left out of the search, and of the views
-ORBITS = (13.5, 1.0)  # days, solar densities: the longest dip of the search lasts as there
-
-
-@dataclass(frozen=True)
-class Star:
-    """What is known of a star; None for what is not.
-
-    Parameters
-    ----------
-    tmag : float, optional, mag
-        In the band of TESS.
-    teff : float, optional, K
-    logg : float, optional, dex
-    radius, mass : float, optional, of the Sun
-
-    Raises
-    ------
-    UsageError
-        A number that no star has.
-    """
-
-    tmag: float | None = None
-    teff: float | None = None
-    logg: float | None = None
-    radius: float | None = None
-    mass: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        limits = {"tmag": (-2, 25), "teff": (1000, 60_000), "logg": (-2, 9), "radius": (0.005, 1000),
-                  "mass": (0.01, 150)}  # fmt: skip
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"the star's {name} is {value:g}; give a number from {low:g} to {high:g}")
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Names of what is neither given nor follows from what is given."""
-        return tuple(one.name for one in fields(self) if getattr(self.derived(), one.name) is None)
-
-    def derived(self) -> Star:
-        """The same star with the third of radius, mass and surface gravity, where two are given."""
-        radius, mass, logg = self.radius, self.mass, self.logg
-        if logg is None and radius is not None and mass is not None:
-            return replace(self, logg=4.438 + float(np.log10(mass / radius**2)))
-        if mass is None and radius is not None and logg is not None:
-            return replace(self, mass=10 ** (logg - 4.438) * radius**2)
-        if radius is None and mass is not None and logg is not None:
-            return replace(self, radius=float(np.sqrt(mass / 10 ** (logg - 4.438))))
-        return self
-
-    def filled(self) -> dict[str, float]:
-        """All numbers, the medians of the training set for those that are missing."""
-        known = {name: value for name, value in asdict(self.derived()).items() if value is not None}
-        return {**MEDIAN_STAR, **known}
-
-    @property
-    def density(self) -> float:
-        """Of the Sun; 1 where radius or mass is missing, so that no duration is left out by a guess."""
-        known = self.derived()
-        if known.radius is None or known.mass is None:
-            return 1.0
-        return known.mass / known.radius**3
+LONGEST = 13.5  # days: the longest dip of the search lasts as at this period
+SIGN = 3.0  # sigma
+LARGEST = 25.0  # Earth radii: no inflated planet is larger
 
 
 @dataclass(frozen=True)
@@ -164,6 +99,12 @@ class Candidate:
     views : TransitViews or None
     inputs : dict of str to float32 ndarray
         What the model was given, without the axis of items; empty without views.
+    secondary : tuple of float
+        Depth half a period from the dip, and its error; NaN where nothing was measured.
+    odd_even_sigma : float
+        Difference of the depths of odd and even dips, in its errors; NaN where one has no point.
+    signs : tuple of str
+        What speaks for stars that eclipse each other, whatever the model says.
     score : Score or None
     unscored : str
         Why there is no score.
@@ -175,6 +116,9 @@ class Candidate:
     flat: Array
     views: TransitViews | None
     inputs: dict[str, NDArray[np.float32]]
+    secondary: tuple[float, float]
+    odd_even_sigma: float
+    signs: tuple[str, ...]
     score: Score | None
     unscored: str
 
@@ -187,6 +131,10 @@ class Candidate:
             "depth": self.dip.depth,
             "depth_odd": self.dip.depth_odd,
             "depth_even": self.dip.depth_even,
+            "secondary": self.secondary[0],
+            "secondary_err": self.secondary[1],
+            "odd_even_sigma": self.odd_even_sigma,
+            "signs": list(self.signs),
             "n_transits": self.dip.n_transits,
             "snr": self.dip.snr,
             "sde": self.found.sde,
@@ -242,6 +190,15 @@ class TransitSearch:
         return dict(plain(facts))
 
 
+class _Seen:
+    """Keeps the periodogram of a search."""
+
+    periodogram: Periodogram
+
+    def keep(self, period: Array, power: Array) -> None:
+        self.periodogram = Periodogram(period, power)
+
+
 def search_transits(
     curve: LightCurve,
     *,
@@ -289,21 +246,21 @@ def search_transits(
     known = Star() if star is None else star
     time, flux, error, notes = _usable(curve)
     density = known.density
-    width = 3.0 * float(transit_duration(ORBITS[0], density)) if window is None else window
+    width = 3.0 * float(transit_duration(LONGEST, density)) if window is None else window
     flat, trend = detrend(time, flux, width)
     keep = clip_bright(flat, BRIGHT[0])
-    notes += [] if not known.missing else [_filled(known)]
+    notes += [] if not known.missing else [known.remark]
     candidates: list[Candidate] = []
     while len(candidates) < most:
-        seen: list[Periodogram] = []
+        seen = _Seen()
         series = find_transits(
             time[keep], flat[keep], None if error is None else error[keep],
             shortest=shortest, longest=longest, density=density, method=method,
-            on_periodogram=lambda period, power, seen=seen: seen.append(Periodogram(period, power)),
+            on_periodogram=seen.keep,
         )  # fmt: skip
         if not series:
             break
-        candidates.append(_candidate(time, flux, flat, keep, series[0], seen[0], known, predictor))
+        candidates.append(_candidate(time, flux, flat, keep, series[0], seen.periodogram, known, predictor))
         found = candidates[-1]
         if not found.found.is_event:
             break
@@ -374,11 +331,6 @@ def _usable(curve: LightCurve) -> tuple[Array, Array, Array | None, list[str]]:
     return time, flux / level, error, notes
 
 
-def _filled(star: Star) -> str:
-    names = ", ".join(f"{name} {MEDIAN_STAR[name]:g}" for name in star.missing)
-    return f"not known of the star, medians of the training set in their place: {names}"
-
-
 def _candidate(
     time: Array,
     flux: Array,
@@ -405,7 +357,37 @@ def _candidate(
         score = _scored(inputs, star, predictor)
     elif predictor is None:
         reason = reason or "no model was asked"
-    return Candidate(found, dip, periodogram, own, views, inputs, score, reason)
+    secondary = _secondary(time, own, dip)
+    odd_even = abs(found.depth_odd - found.depth_even) / float(
+        np.hypot(found.depth_odd_err, found.depth_even_err)
+    )
+    signs = _signs(dip, secondary, odd_even, star)
+    return Candidate(found, dip, periodogram, own, views, inputs, secondary, odd_even, signs, score, reason)
+
+
+def _secondary(time: Array, flat: Array, dip: Dip) -> tuple[float, float]:
+    """Depth of a dip half a period later, and its error."""
+    turns = (time - dip.epoch) / dip.period - 0.5
+    offset = np.abs(turns - np.rint(turns)) * dip.period
+    inside = np.isfinite(flat) & (offset < dip.duration / 2)
+    beside = np.isfinite(flat) & ~inside & (offset < 2 * dip.duration)
+    if np.count_nonzero(inside) < 2 or np.count_nonzero(beside) < 3:
+        return float("nan"), float("nan")
+    error = float(flat[beside].std() / np.sqrt(np.count_nonzero(inside)))
+    return float(flat[beside].mean() - flat[inside].mean()), error
+
+
+def _signs(dip: Dip, secondary: tuple[float, float], odd_even: float, star: Star) -> tuple[str, ...]:
+    signs = []
+    if odd_even > SIGN:
+        signs.append(f"odd and even dips differ by {odd_even:.1f} sigma")
+    depth, error = secondary
+    if depth > SIGN * error:
+        signs.append(f"a dip half a period later of {1e6 * depth:,.0f} ppm, {depth / error:.1f} sigma")
+    radius = float(np.sqrt(max(dip.depth, 0.0))) * star.filled()["radius"] * EARTH
+    if radius > LARGEST:
+        signs.append(f"a planet of {radius:.0f} Earth radii would be larger than any")
+    return tuple(signs)
 
 
 def clipped(flat: Array) -> NDArray[np.bool_]:
@@ -430,7 +412,7 @@ def _scored(inputs: Mapping[str, NDArray[np.float32]], star: Star, predictor: Pr
     head = said.heads["planet"]
     reasons = [str(said.applicable[0])] if said.applicable[0] else []
     if star.missing:
-        reasons.append(_filled(star))
+        reasons.append(star.remark)
     return Score(
         bundle=said.bundle,
         hash=said.hash,

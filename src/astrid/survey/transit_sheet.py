@@ -5,13 +5,14 @@ Drawn with matplotlib from what `transit_search` found; nothing is measured here
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrid.errors import UsageError
-from astrid.lightcurves.transits import in_transit
+from astrid.lightcurves.transits import EARTH, in_transit
 from astrid.survey.transit_search import Candidate, TransitSearch
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = ["transit_sheet"]
 
 _INK, _GREY, _BLUE, _RED = "#222222", "#9a9a9a", "#1f5fa8", "#c2410c"
 _POINTS = 12_000  # of a curve; more only make the file large
+_MARKED = 60  # dips; more would stand on each other
+_GAP, _SHORT = 8.0, 2.0  # days: longer gaps are drawn as short ones
 _WRAPPED = 190  # letters in a line of the notes
 
 Array = NDArray[np.float64]
@@ -45,14 +48,15 @@ def transit_sheet(search: TransitSearch, number: int = 0) -> Figure:
         There is no such candidate.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     if not 0 <= number < len(search.candidates):
         raise UsageError(
             f"{search.name}: there is no candidate {number}; {len(search.candidates)} were found"
         )
     one = search.candidates[number]
-    figure = Figure(figsize=(14, 11.4), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.07, w_pad=0.06, hspace=0.02, wspace=0.03)  # type: ignore[union-attr]
+    spaces = ConstrainedLayoutEngine(h_pad=0.07, w_pad=0.06, hspace=0.02, wspace=0.03)
+    figure = Figure(figsize=(14, 11.4), layout=spaces)
     rows = figure.add_gridspec(6, 12, height_ratios=(1.05, 1, 1, 1.25, 1.25, 0.8))
     _words(figure.add_subplot(rows[0, :]), search, one, number)
     _raw(figure.add_subplot(rows[1, :8]), search)
@@ -119,9 +123,10 @@ def _verdict(axes: Any, one: Candidate) -> None:
 
 
 def _raw(axes: Any, search: TransitSearch) -> None:
-    some = _thinned(len(search.time))
-    axes.plot(search.time[some], search.flux[some], ".", ms=1.6, color=_GREY, rasterized=True)
-    axes.plot(*_with_gaps(search.time, search.trend), color=_RED, lw=0.9)
+    some, short = _thinned(len(search.time)), _shortened(search.time)
+    axes.plot(short[some], search.flux[some], ".", ms=1.6, color=_GREY, rasterized=True)
+    axes.plot(*_with_gaps(short, search.trend), color=_RED, lw=0.9)
+    axes.set_xticks(*_dates(search.time))
     low, high = np.nanpercentile(search.flux, [0.05, 99.9])
     axes.set_ylim(low - 0.1 * (high - low), high + 0.15 * (high - low))
     axes.set_xticklabels([])
@@ -131,16 +136,17 @@ def _raw(axes: Any, search: TransitSearch) -> None:
 def _flat(axes: Any, search: TransitSearch, one: Candidate) -> None:
     time, flat = search.time, search.flat
     inside = in_transit(time, one.dip.period, one.dip.epoch, 1.2 * one.dip.duration)
-    some = _thinned(len(time))
-    axes.plot(time[some], flat[some], ".", ms=1.6, color=_GREY, rasterized=True)
-    axes.plot(time[inside], flat[inside], ".", ms=2.6, color=_BLUE, rasterized=True)
+    some, short = _thinned(len(time)), _shortened(time)
+    axes.plot(short[some], flat[some], ".", ms=1.6, color=_GREY, rasterized=True)
+    axes.plot(short[inside], flat[inside], ".", ms=2.6, color=_BLUE, rasterized=True)
     low = min(float(np.nanpercentile(flat, 0.1)), 1 - 1.3 * one.dip.depth)
     axes.set_ylim(low - 0.1 * (1 - low), max(1 + 0.4 * (1 - low), float(np.nanpercentile(flat, 99.5))))
-    first = one.dip.epoch + one.dip.period * np.arange(-1, (time[-1] - time[0]) / one.dip.period + 2)
-    first = first[(first >= time[0]) & (first <= time[-1])]
-    if len(first) <= 60:
-        floor = np.full(len(first), axes.get_ylim()[0])
-        axes.plot(first, floor, "^", ms=5, color=_BLUE, clip_on=False, zorder=5)
+    dips = np.unique(np.rint((time[inside] - one.dip.epoch) / one.dip.period))
+    if len(dips) <= _MARKED:
+        middle = np.interp(one.dip.epoch + one.dip.period * dips, time, short)
+        floor = np.full(len(dips), axes.get_ylim()[0])
+        axes.plot(middle, floor, "^", ms=5, color=_BLUE, clip_on=False, zorder=5)
+    axes.set_xticks(*_dates(time))
     axes.set_xlabel("MJD")
     _named(axes, "detrended; the dips in blue")
 
@@ -184,9 +190,7 @@ def _odd_even(axes: Any, search: TransitSearch, one: Candidate) -> None:
         axes.text(k * width, 1, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom", size=10)
     axes.set_xlim(-half, width + half)
     axes.set_xticks([])
-    difference = abs(one.found.depth_odd - one.found.depth_even)
-    error = np.hypot(one.found.depth_odd_err, one.found.depth_even_err)
-    sigma = f"{difference / error:.1f}σ apart" if np.isfinite(difference / error) else "not both covered"
+    sigma = f"{one.odd_even_sigma:.1f}σ apart" if np.isfinite(one.odd_even_sigma) else "not both covered"
     axes.set_xlabel(f"odd and even dips: {sigma}")
 
 
@@ -195,13 +199,7 @@ def _secondary(axes: Any, search: TransitSearch, one: Candidate) -> None:
     phase = _phase(search.time, dip.period, dip.epoch + dip.period / 2)
     half = min(2 * dip.duration / dip.period, 0.25)
     _points(axes, phase, one.flat, half, 24 * dip.period, 81, dip.depth)
-    inside = (np.abs(phase) * dip.period < dip.duration / 2) & np.isfinite(one.flat)
-    outside = (np.abs(phase) < half) & ~inside & np.isfinite(one.flat)
-    words = "not covered"
-    if inside.sum() > 1 and outside.sum() > 2:
-        depth = float(np.median(one.flat[outside]) - one.flat[inside].mean())
-        error = float(one.flat[outside].std() / np.sqrt(inside.sum()))
-        words = _error(depth, error)
+    words = _error(*one.secondary)
     axes.set_xlabel(f"hours from half a period later: {words} deep")
     _named(axes, "secondary")
 
@@ -217,7 +215,7 @@ def _views(axes: Any, one: Candidate) -> None:
     axes.set_ylim(-5.2, 2.6)
     axes.set_xticks([])
     axes.set_yticks([1, -1, -2, -4], labels=["1", "−1", "1", "−1"])
-    axes.set_xlabel("as the model sees it: shifted, and (blue) half a period later | dip")
+    axes.set_xlabel("for the model: shifted; half a period later | dip")
 
 
 def _notes(axes: Any, search: TransitSearch, one: Candidate) -> None:
@@ -225,7 +223,8 @@ def _notes(axes: Any, search: TransitSearch, one: Candidate) -> None:
 
     axes.axis("off")
     reasons = [] if one.score is None or not one.score.applicable else one.score.applicable.split("; ")
-    notes = [f"the model may not apply: {reason}" for reason in reasons]
+    notes = [f"sign of eclipsing stars: {sign}" for sign in one.signs]
+    notes += [f"the model may not apply: {reason}" for reason in reasons]
     notes += [f"not scored: {one.unscored}"] if one.unscored else []
     notes += [note for note in search.notes if not any(note in said for said in notes)]
     lines = [line for note in notes for line in wrap(note, _WRAPPED)]
@@ -278,12 +277,34 @@ def _with_gaps(time: Array, values: Array) -> tuple[Array, Array]:
     return np.insert(time, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
+def _shortened(time: Array) -> Array:
+    """Times on an axis where no gap is long; days."""
+    steps = np.diff(time)
+    return np.concatenate([[0.0], np.cumsum(np.where(steps > _GAP, _SHORT, steps))])
+
+
+def _dates(time: Array) -> tuple[Array, list[str]]:
+    """Places on the shortened axis and what to write there."""
+    from matplotlib.ticker import MaxNLocator
+
+    short = _shortened(time)
+    places: list[float] = []
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(time) > _GAP) + 1, [len(time)]])
+    for first, after in pairwise(bounds.tolist()):
+        start, end = time[first], time[after - 1]
+        share = (short[after - 1] - short[first]) / max(short[-1], 1e-9)
+        ticks = MaxNLocator(max(1, round(8 * share)), integer=True).tick_values(start, end)
+        inside = [float(tick) for tick in ticks if start <= tick <= end] or [float(start)]
+        places += inside if len(bounds) <= 7 else inside[:1] if first == 0 else []
+    return np.interp(places, time, short), [f"{place:.0f}" for place in places]
+
+
 def _thinned(n: int) -> NDArray[np.int64]:
     return np.arange(0, n, max(1, -(-n // _POINTS)))
 
 
 def _radius(search: TransitSearch, one: Candidate) -> float:
-    return float(np.sqrt(max(one.dip.depth, 0.0)) * search.star.filled()["radius"] * 109.1)
+    return float(np.sqrt(max(one.dip.depth, 0.0)) * search.star.filled()["radius"] * EARTH)
 
 
 def _parts(depth: float) -> str:

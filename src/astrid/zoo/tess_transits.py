@@ -6,7 +6,7 @@ Two systems of one question: boosted trees on numbers, and the paper's network o
 from __future__ import annotations
 
 from astrid.learn.settings import Optimizer, Schedule, Split, Training
-from astrid.learn.task import Binary, Cost, Figure, Input, Task
+from astrid.learn.task import Binary, Cost, Figure, Head, Input, Task
 from astrid.lightcurves.transits.numbers import NUMBERS_VERSION, ORBIT, SHAPE, SIGNAL, STAR
 
 __all__ = ["TESS_TRANSITS", "TESS_TRANSIT_VIEWS"]
@@ -55,7 +55,7 @@ _VIEWS = {
         channels=("half_phase", "transit"),
     ),
 }
-_HEADS = {"planet": Binary(labels=("other", "planet"), cost=Cost(miss=10, false_alarm=1))}
+_HEADS: dict[str, Head] = {"planet": Binary(labels=("other", "planet"), cost=Cost(miss=10, false_alarm=1))}
 # stars fall into ten folds by their names: members of an ensemble differ in their seeds, not in their split
 _SPLIT = Split(by="column", column="fold", test_values=("0", "1"), validation_values=("2", "3"))
 _PAPER = "Rao et al. 2021, MNRAS 502, 2845, arXiv:2101.09227"

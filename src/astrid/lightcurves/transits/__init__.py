@@ -6,6 +6,7 @@ Detrending, the search, the views and the numbers; no classifier.
 from astrid.lightcurves.transits.detrend import clip_bright, detrend
 from astrid.lightcurves.transits.dip import Dip, measure_dip
 from astrid.lightcurves.transits.numbers import (
+    EARTH,
     NUMBERS_VERSION,
     ORBIT,
     SHAPE,
@@ -19,7 +20,7 @@ from astrid.lightcurves.transits.search import Transits, find_transits, in_trans
 from astrid.lightcurves.transits.views import VIEWS_VERSION, TransitViews, transit_views
 
 __all__ = [
-    "NUMBERS_VERSION", "ORBIT", "SHAPE", "SIGNAL", "STAR", "VIEWS_VERSION",
+    "EARTH", "NUMBERS_VERSION", "ORBIT", "SHAPE", "SIGNAL", "STAR", "VIEWS_VERSION",
     "Dip", "TransitViews", "Transits",
     "clip_bright", "detrend", "find_transits", "in_transit", "measure_dip", "orbit_numbers",
     "shape_numbers", "signal_numbers", "transit_views",

@@ -15,7 +15,8 @@ from astrid.errors import UsageError
 from astrid.lightcurves.periods.boxes import transit_duration
 
 __all__ = [
-    "NUMBERS_VERSION", "ORBIT", "SHAPE", "SIGNAL", "STAR", "orbit_numbers", "shape_numbers", "signal_numbers",
+    "EARTH", "NUMBERS_VERSION", "ORBIT", "SHAPE", "SIGNAL", "STAR", "orbit_numbers", "shape_numbers",
+    "signal_numbers",
 ]  # fmt: skip
 
 NUMBERS_VERSION = 1
@@ -39,7 +40,9 @@ SHAPE = (
 )  # fmt: skip
 """Of the global view outside the dip, then of the local view, then half a period later; in depths."""
 
-EARTH = 109.1  # radii in one of the Sun
+EARTH = 109.1
+"""Earth radii in one of the Sun."""
+
 AU = 215.03  # solar radii
 YEAR = 365.25
 

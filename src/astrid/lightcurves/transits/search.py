@@ -5,6 +5,7 @@ Detrending comes before (`detrend`), views for a classifier after (`views`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -213,7 +214,7 @@ def search_tls(
     flux = 1.0 + points.mag / level
     err = points.weight**-0.5
     err *= np.median(np.abs(np.diff(flux))) / np.median(err)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
         result = transitleastsquares(points.time, flux, err, verbose=False).power(
             period_min=shortest,
             period_max=longest,
