@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,9 @@ class CurveRun:
     failed : dict of str to str
         Partitions that could not be worked through, and why.
     memory : dict of str to float
-        Highest memory of each process of this run, MB.
+        Highest memory of each process that worked now, MB.
+    cpu_seconds : float
+        What the sources cost that were measured now; reading them is not counted.
     """
 
     out: str
@@ -67,6 +69,7 @@ class CurveRun:
     reasons: dict[str, int]
     failed: dict[str, str]
     memory: dict[str, float]
+    cpu_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as plain values."""
@@ -163,6 +166,7 @@ def measure_catalog(
     tell(done, source.n_rows)
     failed: dict[str, str] = {}
     memory: dict[str, float] = {}
+    spent = 0.0
     waiting = [cell for cell, footer in footers.items() if footer is None]
     with _working(source, plan, waiting, workers, scheduler) as results:
         for cell, counts, problem in results:
@@ -170,9 +174,11 @@ def measure_catalog(
                 failed[f"Norder={cell.order}/Npix={cell.pixel}"] = problem
                 continue
             memory[counts["process"]] = max(memory.get(counts["process"], 0.0), counts["memory"])
+            spent += counts["cpu"]
             done += counts["n_sources"]
             tell(done, source.n_rows)
-    return _finished(home, record, source, schema, fingerprint, failed, memory)
+    run = _finished(home, record, source, schema, fingerprint, failed)
+    return replace(run, memory=memory, cpu_seconds=spent)
 
 
 def run_status(out: str | Path) -> CurveRun:
@@ -188,7 +194,7 @@ def run_status(out: str | Path) -> CurveRun:
     if record is None:
         raise OutputError(f"{out}: holds no run over light curves (no {RECORD}); check the path")
     footers = [pq.read_metadata(path) for path in (home / "dataset").rglob("Npix=*.parquet")]
-    return _summary(home, record, footers, record.get("failed", {}), {})
+    return _summary(home, record, footers, record.get("failed", {}))
 
 
 Result = tuple[Cell, dict[str, Any], str]
@@ -321,7 +327,6 @@ def _finished(
     schema: pa.Schema,
     fingerprint: str,
     failed: dict[str, str],
-    memory: dict[str, float],
 ) -> CurveRun:
     """Describe the partitions, so that they are a catalogue, and say what became of the run."""
     footers = {cell: one for cell in source.cells if (one := footer_of(home, cell, fingerprint)) is not None}
@@ -337,9 +342,13 @@ def _finished(
         }
         describe(home, schema, footers, facts)
     record = {**record, "state": "incomplete" if failed else "complete", "failed": failed}
-    done = _summary(home, record, list(footers.values()), failed, memory)
+    done = _summary(home, record, list(footers.values()), failed)
     _write_record(
-        home, {**record, **{key: value for key, value in done.as_dict().items() if key != "memory"}}
+        home,
+        {
+            **record,
+            **{key: value for key, value in done.as_dict().items() if key not in ("memory", "cpu_seconds")},
+        },
     )
     return done
 
@@ -349,7 +358,6 @@ def _summary(
     record: Mapping[str, Any],
     footers: Sequence[Any],
     failed: dict[str, str],
-    memory: dict[str, float],
 ) -> CurveRun:
     counts = [counts_of(footer) for footer in footers]
     reasons: dict[str, int] = {}
@@ -367,7 +375,7 @@ def _summary(
         n_set_aside=sum(reasons.values()),
         reasons=dict(sorted(reasons.items(), key=lambda one: (-one[1], one[0]))),
         failed=failed,
-        memory=memory,
+        memory={},
     )
 
 

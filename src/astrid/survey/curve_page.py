@@ -39,7 +39,7 @@ figure h3 { font: 600 1rem var(--sans); margin: 0 0 .3rem; }
 .classes, .classes ul { list-style: none; margin: 0; padding: 0; }
 .classes ul { margin-left: .55rem; padding-left: .9rem; border-left: 1px solid var(--line); }
 .classes { max-width: 46rem; margin-top: .8rem; }
-.class { display: grid; grid-template-columns: minmax(8rem, 1fr) minmax(4rem, 12rem) 4rem; gap: .2rem .8rem; align-items: center; padding: .17rem 0; font-size: .93rem; }
+.class { display: grid; grid-template-columns: minmax(6rem, 1fr) minmax(4rem, 12rem) 4rem; gap: .2rem .8rem; align-items: center; padding: .17rem 0; font-size: .93rem; }
 .class small { color: var(--soft); }
 .class .bar { height: .55rem; background: color-mix(in srgb, var(--soft) 16%, transparent); border-radius: 99px; overflow: hidden; }
 .class .bar i { display: block; height: 100%; background: var(--curve); border-radius: 99px; min-width: 1px; }

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,8 @@ def measure_partition(table: pa.Table, cell: Cell, plan: Plan) -> dict[str, Any]
     Returns
     -------
     counts : dict
-        ``n_sources``, ``n_measured``, ``n_with_problems``, ``reasons``; and of this process ``process`` and
-        ``memory``, its highest so far, MB.
+        ``n_sources``, ``n_measured``, ``n_with_problems``, ``reasons``; of this process ``process`` and
+        ``memory``, its highest so far, MB; and ``cpu``, the processor's seconds that it took.
 
     Raises
     ------
@@ -101,6 +102,7 @@ def measure_partition(table: pa.Table, cell: Cell, plan: Plan) -> dict[str, Any]
         raise UsageError(
             "a worker has another model than the one that the run was started with; give all the same bundles"
         )
+    began = time.process_time()
     schema = plan.schema
     rows: list[pa.Table] = []
     aside: list[tuple[int, str]] = []
@@ -135,7 +137,8 @@ def measure_partition(table: pa.Table, cell: Cell, plan: Plan) -> dict[str, Any]
     except OSError as error:
         raise OutputError(f"{plan.out} cannot be written ({error.strerror}); check the place") from error
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    return {**counts, "process": str(os.getpid()), "memory": peak}
+    spent = time.process_time() - began
+    return {**counts, "process": str(os.getpid()), "memory": peak, "cpu": spent}
 
 
 def footer_of(home: Path, cell: Cell, fingerprint: str) -> Any:
