@@ -5,7 +5,6 @@ The stream is run as users run it; what its stages cost is what its batches say 
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections import Counter
@@ -37,6 +36,7 @@ _STAGES = {
     "store": "stored", "publish": "outbox",
 }  # fmt: skip
 _GOAL = 333
+_FILLED = 30_000  # alerts after which the database keeps as many of its pages in memory as it may
 _WHAT = "ZTF packets, whole path"
 
 
@@ -122,7 +122,6 @@ def path_rows(prepared: Prepared, n: int, rows: int, say: Callable[[str], None])
         Row("load of the machine of two cores while one process was measured", loads[1], "", "real"),
         Row("load of the machine of two cores while two processes were measured", loads[2], "", "real"),
         Row("largest memory of one process, networks and catalogues included", peaks[1], "MiB", "real", n),
-        Row("growth of its memory over the last half, per 1000 alerts", 1000 * one.growth, "MiB", "real", n),
     ]  # fmt: skip
 
 
@@ -137,14 +136,11 @@ class _Found:
         worked; without the first batch of each.
     stages : dict of str to float, ms
         Processor time of an alert.
-    growth : float, MiB
-        Of the memory of this process for each alert.
     """
 
     rate: float
     wall_rate: float
     stages: dict[str, float]
-    growth: float
 
 
 def _ingested(prepared: Prepared, archive: str, workers: int) -> _Found:
@@ -155,12 +151,10 @@ def _ingested(prepared: Prepared, archive: str, workers: int) -> _Found:
     with open_store(folder) as store:
         prepared.save_filters(store)
     turns: list[Turn] = []
-    memory: list[tuple[int, float]] = []
     clock: list[float] = []
 
     def note(turn: Turn, summary: Any) -> None:
         turns.append(turn)
-        memory.append((summary.n_packets, resident()))
         clock.append(time.process_time())
 
     run_stream(prepared.settings(folder, (archive,), workers), on_turn=note)
@@ -183,29 +177,27 @@ def _ingested(prepared: Prepared, archive: str, workers: int) -> _Found:
         n / seconds,
         during / (ends - begins),
         {stage: 1000 * value / n for stage, value in spent.items()},
-        _slope(memory[len(memory) // 2 :]),
     )
 
 
-def memory_rows(prepared: Prepared, n: int, say: Callable[[str], None]) -> list[Row]:
-    """Whether memory grows with the stream: many packets, without their images."""
-    say(f"memory over {n:,} packets without images")
-    found = measure_process(_grown, prepared, n, environment=ONE_THREAD).result
-    what = "packets without images"
-    early = max(mib for count, mib in found if count <= max(n // 5, found[0][0]))
+def memory_rows(prepared: Prepared, n: int, cutouts: bool, say: Callable[[str], None]) -> list[Row]:
+    """Whether memory grows with the stream, once the caches of the database are full."""
+    what = f"packets {'with' if cutouts else 'without'} images"
+    say(f"memory over {n:,} {what}")
+    found = measure_process(_grown, prepared, n, cutouts, environment=ONE_THREAD).result
+    early = max(mib for count, mib in found if count <= _FILLED)
     late = max(mib for _, mib in found)
-    steady = [one for one in found if one[0] >= n // 5]
-    slope = 1e5 * _slope(steady)
+    slope = 1e5 * _slope([one for one in found if one[0] > _FILLED])
+    after = "extrapolated by that"
     return [
-        Row(f"largest memory after {n // 5:,} {what}", early, "MiB", "real", n // 5),
+        Row(f"largest memory after {_FILLED:,} {what}", early, "MiB", "real", _FILLED),
         Row(f"largest memory after {n:,} {what}", late, "MiB", "real", n),
-        Row("growth for each 100,000, from a line through all but the first fifth", slope, "MiB", "real", n),
-        Row("largest memory after a million, extrapolated by that", late + slope * (1e6 - n) / 1e5, "MiB",
-            "real", n),
-    ]  # fmt: skip
+        Row(f"growth for each 100,000 {what} after {_FILLED:,}, a line through all", slope, "MiB", "real", n),
+        Row(f"largest memory after a million, {after}", late + slope * (1e6 - n) / 1e5, "MiB", "real", n),
+    ]
 
 
-def _grown(prepared: Prepared, n: int) -> list[tuple[int, float]]:
+def _grown(prepared: Prepared, n: int, cutouts: bool) -> list[tuple[int, float]]:
     from astrid.store import open_store
     from astrid.stream.ingest import ingest
     from astrid.stream.live import StoredFilters
@@ -213,7 +205,7 @@ def _grown(prepared: Prepared, n: int) -> list[tuple[int, float]]:
     from astrid.stream.turns import Summary
     from astrid.stream.workers import _crossmatch
 
-    folder = prepared.folder / "store_memory"
+    folder = prepared.folder / f"store_memory_{cutouts}"
     settings = prepared.settings(folder)
     found: list[tuple[int, float]] = []
     total = Summary()
@@ -226,11 +218,10 @@ def _grown(prepared: Prepared, n: int) -> list[tuple[int, float]]:
 
     with open_store(folder) as store:
         prepared.save_filters(store)
-        source = _Handed(prepared.night(cutouts=False), n)
+        source = _Handed(prepared.night(cutouts=cutouts), n)
         ingest(
             source, store, Scorer(MODELS), _crossmatch(settings), filters=StoredFilters(store), on_turn=note
         )
-    gc.collect()
     return found
 
 

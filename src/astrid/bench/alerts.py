@@ -80,7 +80,8 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
         prepared = prepare(path, Path(folder), stars)
         rows += path_rows(prepared, 1_200 if quick else 20_000, stars, say)
         if not quick:
-            rows += memory_rows(prepared, 100_000, say)
+            rows += memory_rows(prepared, 60_000, True, say)
+            rows += memory_rows(prepared, 100_000, False, say)
         rows += latency_rows(prepared, (35.0,) if quick else (35.0, 333.0), 3 if quick else 60, say)
     return Report("alerts", tuple(rows), _PACKAGES)
 
