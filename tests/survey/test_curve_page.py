@@ -170,3 +170,17 @@ def test_the_stars_that_come_along_are_variables():
     assert set(stars.quantiles) == set(AXES)
     assert all(list(levels) == sorted(levels) for levels in stars.quantiles.values())
     assert 0.1 < stars.quantiles["period"][25] < 1
+
+
+@pytest.mark.real_data
+def test_real_stars_are_folded_with_the_periods_of_their_catalogue(real_data):
+    folder = real_data / "lightcurves" / "crts"
+    lines = (folder / "crts_train_labels.csv").read_text().splitlines()
+    labels = {line.split(",")[0]: line.split(",") for line in lines}
+    for name in ("1001026022755", "1001075047194"):  # an eclipsing binary, a long-period variable
+        table = pq.read_table(folder / "crts_train_lc.parquet", filters=[("catalina_id", "==", int(name))])
+        columns = [table[column].to_numpy() for column in ("mjd", "mag", "magerr")]
+        found = examine(LightCurve(*columns, name=name, time_scale="utc"))
+        assert found.period == pytest.approx(float(labels[name][5]), rel=5e-3)
+        assert found.row["problem"] is None
+        assert len(found.percentiles) == len(AXES)

@@ -5,7 +5,7 @@ The places are those of the taxonomy of variable sources; labels that have none 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -30,6 +30,8 @@ class ClassNode:
         The most probable first.
     label : str
         Of the classifier; empty where the class only holds others.
+    decided : bool
+        Whether the classifier decides for it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ClassNode:
     probability: float
     within: tuple[ClassNode, ...] = ()
     label: str = ""
+    decided: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The tree as plain values."""
@@ -44,11 +47,14 @@ class ClassNode:
             "name": self.name,
             "label": self.label,
             "probability": self.probability,
+            "decided": self.decided,
             "within": [one.as_dict() for one in self.within],
         }
 
 
-def class_tree(probabilities: Mapping[str, float], *, exclusive: bool) -> tuple[ClassNode, ...]:
+def class_tree(
+    probabilities: Mapping[str, float], *, exclusive: bool, decided: Collection[str] = ()
+) -> tuple[ClassNode, ...]:
     """Put labels at their places.
 
     Parameters
@@ -58,6 +64,8 @@ def class_tree(probabilities: Mapping[str, float], *, exclusive: bool) -> tuple[
     exclusive : bool
         Whether a source has one label: then a class is as probable as those within it together; otherwise
         each class has its own probability, and one that has none takes the largest of those within.
+    decided : collection of str
+        Labels that the classifier decides for.
 
     Returns
     -------
@@ -81,7 +89,9 @@ def class_tree(probabilities: Mapping[str, float], *, exclusive: bool) -> tuple[
         )
         same = next(iter(wide), None)
         children += [
-            ClassNode(label, one.meaning, probabilities[label], (), label) for label in own if label != same
+            ClassNode(label, one.meaning, probabilities[label], (), label, label in decided)
+            for label in own
+            if label != same
         ]
         children.sort(key=lambda child: -child.probability)
         if same is not None and not exclusive:
@@ -92,11 +102,11 @@ def class_tree(probabilities: Mapping[str, float], *, exclusive: bool) -> tuple[
             )
         else:
             value = max(child.probability for child in children)
-        return ClassNode(one.name, one.meaning, value, tuple(children), same or "")
+        return ClassNode(one.name, one.meaning, value, tuple(children), same or "", (same or "") in decided)
 
     roots = [node(code) for code, one in trees.classes.items() if one.parent is None and code in wanted]
     roots += [
-        ClassNode(label, "", probabilities[label], (), label)
+        ClassNode(label, "", probabilities[label], (), label, label in decided)
         for label, place in places.items()
         if place is None
     ]
@@ -137,10 +147,11 @@ def _items(nodes: Sequence[ClassNode]) -> str:
     parts = []
     for one in shown:
         label = f" <small>{escape(one.label)}</small>" if one.label and one.label != one.name else ""
+        name = f"<b>{escape(one.name)}</b>" if one.decided else escape(one.name)
         within = f"<ul>{_items(one.within)}</ul>" if one.within else ""
         parts.append(
             f'<li><div class="class" title="{escape(one.meaning)}">'
-            f'<span class="name">{escape(one.name)}{label}</span>'
+            f'<span class="name">{name}{label}</span>'
             f'<span class="bar"><i style="width:{100 * min(one.probability, 1):.1f}%"></i></span>'
             f'<span class="share">{100 * one.probability:.1f} %</span></div>{within}</li>'
         )

@@ -178,7 +178,8 @@ def _said(
         if len(of_class) > 1:  # a yes or no of each class
             said = {head.labels[1]: row[judge.columns(name, head)[0][1]] for name, head in of_class.items()}
             if None not in said.values():
-                classes[judge.bundle.name] = class_tree(said, exclusive=False)
+                chosen = {str(row[f"{judge.base(name)}_decision"]) for name in of_class}
+                classes[judge.bundle.name] = class_tree(said, exclusive=False, decided=chosen)
         for name, head in heads.items():
             if not isinstance(head, Binary | Multiclass | Multilabel) or (
                 name in of_class and len(of_class) > 1
@@ -190,9 +191,11 @@ def _said(
             if isinstance(head, Binary):
                 said[head.labels[0]] = 1 - said[head.labels[1]]
             model = judge.bundle.name if len(heads) == 1 else f"{judge.bundle.name}, {name}"
-            classes[model] = class_tree(said, exclusive=not isinstance(head, Multilabel))
-            if row.get(f"{judge.base(name)}_decision"):
-                decisions[model] = row[f"{judge.base(name)}_decision"]
+            decision = row.get(f"{judge.base(name)}_decision")
+            tree = class_tree(said, exclusive=not isinstance(head, Multilabel), decided={str(decision)})
+            classes[model] = tree
+            if decision:
+                decisions[model] = decision
         if row[f"{judge.prefix}_applicable"]:
             notes[judge.bundle.name] = row[f"{judge.prefix}_applicable"]
     return classes, decisions, notes

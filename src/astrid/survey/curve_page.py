@@ -221,7 +221,7 @@ def _classes(found: Examined) -> str:
             else ""
         )
         parts.append(f'<div class="model"><h3>{escape(name)}{decision}</h3>{tree_html(tree)}</div>')
-    note = "Calibrated probabilities, each at the place of its class; a class holds those within it."
+    note = "Probabilities, each at the place of its class. Bold: what the model decides for."
     return f'<section><h2>What it may be</h2><p class="note">{note}</p>{"".join(parts)}</section>'
 
 
