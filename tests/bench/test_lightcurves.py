@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from astrid.bench._curve_speed import _naive
 from astrid.bench._periods import recovered
+from astrid.bench._transits import at_equal_classes
 from astrid.bench._variables import CRTS_MIX, weighted_scores
 
 
@@ -49,3 +50,9 @@ def test_the_straightforward_kernels_compute_what_ours_do():
     between = variance(points.time, points.mag, grid.frequencies)
     total = np.square(points.mag - points.mag.mean()).sum()
     assert between / total == pytest.approx(binned_power(points, grid), abs=2e-3)
+
+
+def test_scores_at_equal_classes_are_those_of_bayes():
+    share, ratio = 0.2, np.array([0.1, 1.0, 7.0])  # of the likelihoods
+    given = ratio * share / (ratio * share + 1 - share)
+    assert at_equal_classes(given, share) == pytest.approx(ratio / (ratio + 1))

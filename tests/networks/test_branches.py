@@ -68,3 +68,14 @@ def test_a_batch_of_one_item_can_be_learned_from():
 def test_an_input_of_another_rank_is_refused():
     with pytest.raises(UsageError, match="the input cube has 4 axes; give numbers, curves or images"):
         Branches({"cube": (3, 3, 3, 3)}, OUTPUTS)
+
+
+def test_curves_brought_to_a_few_numbers_leave_room_for_the_others():
+    torch.manual_seed(0)
+    options = {"numbers": [8], "curves": 4, "growth": 1, "convolutions": 1, "summary": 3, "joint": 5}
+    network = Branches({"folded": (81, 2), "features": (7,)}, {"planet": 1}, **options).eval()
+    given = {name: batch()[name] for name in ("folded", "features")}
+    assert network.joint[1].in_features == 3 + 8
+    assert sum(isinstance(one, torch.nn.Conv1d) for one in network.modules()) == 3
+    assert {one.out_channels for one in network.modules() if isinstance(one, torch.nn.Conv1d)} == {4}
+    assert network(**given)["planet"].shape == (4, 1)

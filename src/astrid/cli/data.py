@@ -152,6 +152,24 @@ def scope(
     emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
 
 
+@app.command()
+def transits(
+    files: Annotated[
+        list[Path], typer.Argument(help="Archives of published views (.npz) with a table (.csv) beside each.")
+    ],
+    out: Out,
+    json: Json = False,
+) -> None:
+    """Read published views of transit-like signals: folded curves, and the numbers that follow from them.
+
+    Example: `astrid data transits nigraha_train.npz nigraha_val.npz --out data/transits`
+    """
+    from astrid.survey.transit_sets import transit_views
+
+    summary = transit_views(files, out)
+    emit(json, summary.as_dict(), lambda: _view(summary.as_dict()))
+
+
 def _view(summary: dict[str, Any]) -> Table:
     """Counts, one line each."""
     from rich.table import Table
