@@ -12,6 +12,8 @@ from pathlib import Path
 from astrid.bench._curve_speed import speed_rows
 from astrid.bench._periods import period_rows
 from astrid.bench._real_pairs import real_images
+from astrid.bench._scope import scope_rows
+from astrid.bench._transits import rows as transit_rows
 from astrid.bench._variables import class_rows
 from astrid.bench.frame import Report, Row
 
@@ -48,8 +50,11 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     else:
         say("no classes: ASTRID_VARIABLES names no folder of data sets")
     root = _real_curves()
+    if sets and root is not None and (Path(sets) / "crts" / "dataset.json").is_file():
+        rows += scope_rows(Path(sets) / "crts", root / "crts" / "crts_train_lc.parquet", quick, say)
     if root is not None:
         rows += period_rows(root / "crts", quick, say)
+        rows += transit_rows(quick, say, root.parent)
     curves = None if root is None else root / "crts" / "crts_train_lc.parquet"
     rows += speed_rows(curves, quick, say)
     return Report("lightcurves", tuple(rows), _PACKAGES)
