@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from astrid.bench._curve_catalog import rows as catalog_rows
 from astrid.bench._curve_speed import speed_rows
 from astrid.bench._periods import period_rows
 from astrid.bench._real_pairs import real_images
@@ -21,7 +22,7 @@ __all__ = ["run"]
 
 _PACKAGES = (
     "onnxruntime", "numba", "nifty-ls", "finufft", "light-curve", "xgboost-cpu", "xgboost",
-    "transitleastsquares", "wotan",
+    "transitleastsquares", "wotan", "lsdb", "hats", "dask", "distributed",
 )  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
     if root is not None:
         rows += period_rows(root / "crts", quick, say)
         rows += transit_rows(quick, say, root.parent)
+        rows += catalog_rows(quick, say, root.parent)
     curves = None if root is None else root / "crts" / "crts_train_lc.parquet"
     rows += speed_rows(curves, quick, say)
     return Report("lightcurves", tuple(rows), _PACKAGES)
