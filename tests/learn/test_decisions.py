@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from astrid.errors import DatasetError, UsageError
@@ -25,6 +25,7 @@ def total_cost(labels, p, threshold, cost):
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 30), st.floats(0.1, 30), st.booleans())
+@example(630, 1.0, 6.0, True)  # with an item of probability 1
 def test_no_threshold_is_cheaper(seed, miss, false_alarm, rounded):
     labels, p = honest(60, seed)
     labels[:2] = 0, 1
@@ -32,6 +33,7 @@ def test_no_threshold_is_cheaper(seed, miss, false_alarm, rounded):
     cost = Cost(miss=miss, false_alarm=false_alarm)
     found = least_cost_threshold(labels, p, cost).threshold
     every = np.concatenate([[0], np.unique(p), np.nextafter(np.unique(p), 2), [1]])
+    every = every[every <= 1]  # none refuses an item whose probability is 1
     assert total_cost(labels, p, found, cost) <= min(total_cost(labels, p, t, cost) for t in every) + 1e-9
 
 

@@ -288,7 +288,7 @@ def test_an_item_that_the_model_does_not_apply_to_is_explained_with_a_warning(mo
     found = explain(
         interacting(models, tmp_path / "b", ranges=ranges), {"x": np.full(N, 9, np.float32)}, sanity=False
     )
-    assert any("may not apply: mean of x a" in note for note in found.notes)
+    assert any("may not apply: x a" in note for note in found.notes)
 
 
 def test_what_random_weights_explain_alike_is_unmasked(models, tmp_path, facts):
