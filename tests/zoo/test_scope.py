@@ -22,7 +22,7 @@ def test_no_root_of_which_there_is_no_counterexample_is_judged() -> None:
 
 
 def test_the_image_has_the_grid_of_the_paper() -> None:
-    assert SCOPE.inputs["dmdt"].shape == (*GRID.shape, 1) == (26, 26, 1)
+    assert SCOPE_DNN.inputs["dmdt"].shape == (*GRID.shape, 1) == (26, 26, 1)
 
 
 def test_right_probabilities_are_decided_at_0_7() -> None:
