@@ -66,6 +66,7 @@ def test_the_grids_have_the_sizes_that_their_users_speak_of():
     assert shapes == {
         "mahabal2017": (22, 23),
         "mahabal2017-overflow": (23, 24),
+        "mahabal2017-fine": (28, 23),
         "scope": (26, 26),
         "kowalski": (26, 26),
         "ccsnscore": (24, 24),
@@ -175,6 +176,8 @@ def test_scalings_are_what_they_are_called():
     )
     assert_allclose((dmdt(curve, SCOPE, "unit") ** 2).sum(), 1, rtol=1e-6)
     assert_allclose(dmdt(curve, CCSNSCORE, "sum625").sum(), 625, rtol=1e-6)
+    counts, root = dmdt(curve, CCSNSCORE, "counts"), dmdt(curve, CCSNSCORE, "root")
+    assert_allclose(root**2, counts / counts.sum(), rtol=1e-5)
     single = LightCurve([0, 1], [15, 30])
     assert dmdt(single, scaling="unit").max() == 0, "no pair within the grid, and no division by it"
 

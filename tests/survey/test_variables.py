@@ -49,6 +49,7 @@ def test_a_data_set_holds_all_inputs_and_what_the_table_knows(tables):
     assert summary.classes == {"A": 3, "B": 3}
     assert {name: one.shape for name, one in dataset.info.inputs.items()} == {
         "features": (91,), "folded": (32, 1), "dmdt": (22, 23, 1), "dmdt_overflow": (23, 24, 1),
+        "dmdt_fine": (28, 23, 1),
     }  # fmt: skip
     assert dataset.rows["catalogue_period"].to_pylist() == [None, 1, 2, 3, 4, 5]
     assert dataset.groups().tolist() == ["s0", "s1", "s2", "s3", "s4", "s4"]
@@ -131,6 +132,13 @@ def test_two_bands_of_the_eros_table_are_read(tmp_path):
     colour = dataset.arrays["features"][:, names.index("colour_b_r")]
     assert colour == pytest.approx(0.6, abs=0.05)
     assert dataset.column("period") == pytest.approx(2 * np.pi, rel=0.05)
+
+
+def test_half_of_the_stars_test_whatever_else_is_there():
+    parts = [variables._part(str(name)) for name in range(4000)]
+    assert parts.count("test") == pytest.approx(2000, abs=100)
+    assert parts.count("validation") == pytest.approx(400, abs=60)
+    assert variables._part("1001004003261") == "train"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 
 from astrid.learn.task import imported
 from astrid.lightcurves.variability import numbers_of
-from astrid.zoo.dmdt import CRTS_BRANCHES, CRTS_TREES, DMDT, EROS_TREES
+from astrid.zoo.dmdt import CRTS_BRANCHES, CRTS_TREES, DMDT, DMDT_FINE, EROS_TREES
 
-ALL = (DMDT, CRTS_TREES, CRTS_BRANCHES, EROS_TREES)
+ALL = (DMDT, DMDT_FINE, CRTS_TREES, CRTS_BRANCHES, EROS_TREES)
 
 
 def test_there_are_the_seven_classes_and_the_four_types():
@@ -17,8 +17,9 @@ def test_there_are_the_seven_classes_and_the_four_types():
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
-def test_half_of_the_stars_are_held_back(task):
-    assert (task.training.split.by, task.training.split.test, task.group) == ("group", 0.5, "star")
+def test_the_split_is_that_of_the_data_set(task):
+    split = task.training.split
+    assert (split.by, split.column, split.test_values, task.group) == ("column", "part", ("test",), "star")
 
 
 def test_the_channels_are_the_numbers():

@@ -19,6 +19,7 @@ from astrid.lightcurves.dmdt_grids import (
     GRIDS,
     KOWALSKI,
     MAHABAL_2017,
+    MAHABAL_2017_FINE,
     MAHABAL_2017_OVERFLOW,
     SCOPE,
     Grid,
@@ -30,6 +31,7 @@ __all__ = [
     "GRIDS",
     "KOWALSKI",
     "MAHABAL_2017",
+    "MAHABAL_2017_FINE",
     "MAHABAL_2017_OVERFLOW",
     "SCOPE",
     "VERSION",
@@ -43,7 +45,7 @@ __all__ = [
 VERSION = 1
 """Of the representation: another output is another version."""
 
-Scaling: TypeAlias = Literal["counts", "fraction", "intensity", "intensity225", "unit", "sum625"]
+Scaling: TypeAlias = Literal["counts", "fraction", "intensity", "intensity225", "unit", "sum625", "root"]
 
 _MOST_POINTS = 65_535  # 2e9 pairs: a few seconds; and counts fit into 32 bits
 
@@ -58,10 +60,12 @@ def dmdt(
     curve : LightCurve
         Magnitudes in one band, two points or more.
     grid : Grid
-    scaling : {"counts", "fraction", "intensity", "intensity225", "unit", "sum625"}
+    scaling : {"counts", "fraction", "intensity", "intensity225", "unit", "sum625", "root"}
         Number of pairs; divided by all n (n - 1) / 2 pairs; the paper's
         ``int(255 * fraction + 0.99999)``, in which a single pair is seen, and the same with 225; divided by
-        the root of the sum of squares; scaled to a sum of 625. An image without any pair is all 0.
+        the root of the sum of squares; scaled to a sum of 625; the root of the share of the pairs within the
+        grid, which evens out the noise of the counts and makes the sum of squares 1. An image without any
+        pair is all 0.
     smooth : bool
         Spread each pair in dm as a Gaussian, as wide as the errors of both points make it; points without
         an error are left out.
@@ -299,6 +303,8 @@ def _scaled(images: NDArray[np.float64], lengths: NDArray[np.int64], scaling: Sc
         images = _divided(images, np.sqrt((images**2).sum(axis=(1, 2), keepdims=True)))
     elif scaling == "sum625":
         images = 625 * _divided(images, images.sum(axis=(1, 2), keepdims=True))
+    elif scaling == "root":
+        images = np.sqrt(_divided(images, images.sum(axis=(1, 2), keepdims=True)))
     return images.astype(np.float32)
 
 

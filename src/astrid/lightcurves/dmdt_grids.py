@@ -12,7 +12,10 @@ import numpy as np
 
 from astrid.errors import UsageError
 
-__all__ = ["CCSNSCORE", "GRIDS", "KOWALSKI", "MAHABAL_2017", "MAHABAL_2017_OVERFLOW", "SCOPE", "Grid"]
+__all__ = [
+    "CCSNSCORE", "GRIDS", "KOWALSKI", "MAHABAL_2017", "MAHABAL_2017_FINE", "MAHABAL_2017_OVERFLOW", "SCOPE",
+    "Grid",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ MAHABAL_2017 = Grid("mahabal2017", _DM_2017, _DT_2017)
 
 MAHABAL_2017_OVERFLOW = Grid("mahabal2017-overflow", _DM_2017, _DT_2017, overflow=True)
 """The same edges with overflow cells: 23 × 24, the size that the paper and its users speak of."""
+
+MAHABAL_2017_FINE = Grid(
+    "mahabal2017-fine",
+    _mirrored(0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2.5, 8),
+    _DT_2017,
+)
+"""Our own: the lapses of the paper, and finer steps of magnitude, below which most stars vary: 28 × 23."""
 
 SCOPE = Grid(
     "scope",
@@ -173,5 +183,8 @@ CCSNSCORE = Grid(
 )
 """That of CCSNscore (Sharma et al. 2024): 24 × 24, to 300 d; scaled to a sum of 625."""
 
-GRIDS = {grid.name: grid for grid in (MAHABAL_2017, MAHABAL_2017_OVERFLOW, SCOPE, KOWALSKI, CCSNSCORE)}
+GRIDS = {
+    grid.name: grid
+    for grid in (MAHABAL_2017, MAHABAL_2017_OVERFLOW, MAHABAL_2017_FINE, SCOPE, KOWALSKI, CCSNSCORE)
+}
 """The grids that have names."""
