@@ -176,19 +176,26 @@ def readme_figures() -> str:
 
 
 def readme_models() -> str:
-    """What the README shows of the bundles: how many are missed and how many are taken in vain."""
+    """What the README shows of the bundles: those that say yes or no, then those with several classes."""
+    binary = _model_table(
+        ("AUCPR", "FNR at 0.5", "FPR at 0.5"), "AUCPR | missed at 0.5 | false alarms at 0.5"
+    )
+    several = _model_table(("accuracy", "macro F1", "mean AUCPR"), "accuracy | macro F1 | mean AUCPR")
+    return f"{binary}\n{several}"
+
+
+def _model_table(names: tuple[str, ...], titles: str) -> str:
     from astrid.learn.registry import find_bundle, list_bundles
 
-    lines = [
-        "| bundle | on | data | AUCPR | missed at 0.5 | false alarms at 0.5 | n |",
-        "|---|---|---|--:|--:|--:|--:|",
-    ]
+    lines = [f"| bundle | on | data | {titles} | n |", "|---|---|---|--:|--:|--:|--:|"]
     for entry in list_bundles():
         if not entry.shipped:
             continue
         found = {(one.on, one.name): one for one in find_bundle(entry.path).card.metrics}
         for on in dict.fromkeys(on for on, _ in found):
-            figures = [found[on, name] for name in ("AUCPR", "FNR at 0.5", "FPR at 0.5")]
+            if any((on, name) not in found for name in names):
+                continue
+            figures = [found[on, name] for name in names]
             domain = "" if figures[0].domain == "in" else ", of another kind than trained on"
             values = " | ".join(f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in figures)
             lines.append(
