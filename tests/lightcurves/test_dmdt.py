@@ -67,7 +67,6 @@ def test_the_grids_have_the_sizes_that_their_users_speak_of():
         "mahabal2017": (22, 23),
         "mahabal2017-overflow": (23, 24),
         "mahabal2017-fine": (28, 23),
-        "mahabal2017-fine": (28, 23),
         "scope": (26, 26),
         "kowalski": (26, 26),
         "ccsnscore": (24, 24),
