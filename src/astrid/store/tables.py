@@ -21,7 +21,26 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["alerts", "batches", "buffers", "bundles", "filters", "metadata", "passes", "scores", "snapshots"]
+__all__ = [
+    "alerts",
+    "assignments",
+    "audit",
+    "batches",
+    "buffers",
+    "bundles",
+    "filters",
+    "labels",
+    "metadata",
+    "passes",
+    "profiles",
+    "queue",
+    "scores",
+    "sessions",
+    "snapshots",
+    "tokens",
+    "trainings",
+    "users",
+]
 
 metadata = MetaData()
 
@@ -146,4 +165,141 @@ buffers = Table(
     metadata,
     Column("batch", Integer, primary_key=True, autoincrement=False),
     Column("rows", LargeBinary, nullable=False),  # Arrow IPC; gone when all nights in it are closed
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # viewer, labeller, admin
+    Column("password", Text),  # as argon2 writes it; null: only tokens open this account
+    Column("created", Double, nullable=False),
+    Column("active", Boolean, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("name", Text, nullable=False),  # what its owner calls it
+    Column("hash", Text, nullable=False, unique=True),  # SHA-256: the token itself is shown once
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Column("used", Double),
+    Column("revoked", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256 of what the cookie holds
+    Column("user", Text, nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("action", Text, nullable=False),  # "user.add", "filter.save", ...
+    Column("subject", Text, nullable=False),  # what was changed
+    Column("detail", JSON, nullable=False),
+    Index("audit_at", "at"),
+)
+
+# What people said: rows are added and never changed, but for `undone`.
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),  # made by the page: the same answer sent twice is one
+    Column("task", Text, nullable=False),
+    Column("survey", Text, nullable=False),
+    Column("alert_id", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("answer", Text, nullable=False),  # label, unsure, skip
+    Column("label", Text),  # null unless the answer is a label
+    Column("tags", JSON, nullable=False),  # list of text
+    Column("note", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("seconds", Double),  # from seeing it to answering
+    Column(
+        "slot", Text, nullable=False
+    ),  # why it was in the queue: uncertain, novel, random, asked, imported
+    Column("blind", Boolean, nullable=False),  # one of several answers asked of different people
+    Column(
+        "shown", Boolean, nullable=False
+    ),  # whether the model's opinion was on the screen before the answer
+    Column("bundle", Text),  # its name, hash and score for this item when the answer was given
+    Column("hash", Text),
+    Column("score", Double),
+    Column("source", Text, nullable=False),  # review, or where it was imported from
+    Column("undone", Double),
+    Index("labels_item", "survey", "alert_id"),
+    Index("labels_task", "task", "at"),
+)
+
+# What is to be looked at, in its order; made again whenever a model or the labels have changed.
+queue = Table(
+    "queue",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("survey", Text, primary_key=True),
+    Column("alert_id", Text, primary_key=True),
+    Column("place", Integer, nullable=False),  # 0 is next
+    Column("value", Double),  # what an answer is expected to be worth
+    Column("slot", Text, nullable=False),
+    # drawn by chance and kept out of training for ever: bundles are compared on these
+    Column("frozen", Boolean, nullable=False),
+    Column("blind", Boolean, nullable=False),  # to be answered by a second person too
+    Index("queue_place", "task", "place"),
+    sqlite_with_rowid=False,
+)
+
+# Who has an item on the screen: nobody else gets it before `until`.
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("survey", Text, primary_key=True),
+    Column("alert_id", Text, primary_key=True),
+    Column("turn", Integer, primary_key=True, autoincrement=False),  # 0, and 1 for the second of a blind pair
+    Column("user", Text, nullable=False),
+    Column("taken", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Index("assignments_user", "user"),
+    sqlite_with_rowid=False,
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("definition", JSON, nullable=False),  # filter, order, columns, what to hide
+    Column("changed", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("bundle", Text),  # null where the training failed
+    Column("hash", Text),
+    Column("against", Text),  # the bundle in use when it was made
+    Column("against_hash", Text),
+    Column("n_labels", Integer, nullable=False),  # answers that it learned from
+    Column("n_frozen", Integer, nullable=False),  # answers that it was judged by
+    Column("verdict", Text, nullable=False),  # promoted, kept, failed, rolled back
+    Column("reason", Text, nullable=False),
+    Column("figures", JSON, nullable=False),  # before, after and difference with their intervals
 )
