@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from astrid.stream.digest import Digest
     from astrid.stream.drift import Drift
     from astrid.stream.watching import View
+    from astrid.stream.workers import Stop
 
 __all__ = ["drift", "report", "watch"]
 
@@ -82,17 +83,19 @@ def watch(
             return
         from rich.live import Live
 
-        try:
-            with Live(_picture(seen.look()), console=console(), screen=True, auto_refresh=False) as live:
-                while True:
-                    time.sleep(every)
-                    try:
-                        picture = _picture(seen.look())
-                    except StoreError as error:  # locked for a moment: it is tried again
-                        picture = _problem(str(error))
-                    live.update(picture, refresh=True)
-        except KeyboardInterrupt:
-            return
+        from astrid.stream.workers import Stop
+
+        # a flag, not an exception: a library in whose callback that falls may swallow it
+        with (
+            Stop().on_signals() as stop,
+            Live(_picture(seen.look()), console=console(), screen=True, auto_refresh=False) as live,
+        ):
+            while not _asked_within(every, stop):
+                try:
+                    picture = _picture(seen.look())
+                except StoreError as error:  # locked for a moment: it is tried again
+                    picture = _problem(str(error))
+                live.update(picture, refresh=True)
 
 
 def drift(
@@ -211,6 +214,14 @@ def _labels(path: Path | None) -> dict[tuple[str, str], str] | None:
         for survey, alert, label in zip(*columns, strict=True)
         if survey and alert and label
     }
+
+
+def _asked_within(seconds: float, stop: Stop) -> bool:
+    """Whether the end was asked for while these seconds went by."""
+    until = time.monotonic() + seconds
+    while not stop() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+    return stop()
 
 
 def _picture(view: View) -> RenderableType:
