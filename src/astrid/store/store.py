@@ -13,6 +13,7 @@ from astrid.store.database import Database
 from astrid.store.light_curve import NEEDED, light_curve
 from astrid.store.records import AlertRecord, BatchRecord, Counts, FilterRecord, PassRecord, Removed, State
 from astrid.store.statements import Key
+from astrid.store.trainings import Trainings
 from astrid.store.writing import Writer
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class Store:
             The packets cannot be written; nothing of the batch is stored.
         """
         return self._writer.write(batch)
+
+    @property
+    def trainings(self) -> Trainings:
+        """What was learned from answers."""
+        return Trainings(self._database)
 
     # What alerts were, and are
 

@@ -299,7 +299,7 @@ trainings = Table(
     Column("against_hash", Text),
     Column("n_labels", Integer, nullable=False),  # answers that it learned from
     Column("n_frozen", Integer, nullable=False),  # answers that it was judged by
-    Column("verdict", Text, nullable=False),  # promoted, kept, failed, rolled back
+    Column("verdict", Text, nullable=False),  # see `trainings.Verdict`
     Column("reason", Text, nullable=False),
     Column("figures", JSON, nullable=False),  # before, after and difference with their intervals
 )
