@@ -223,7 +223,7 @@ def test_periods_and_classes_are_those_of_each_curve(given, tmp_path):
     for name, row in rows_of(tmp_path / "out").items():
         ratio = row["period"] / given.periods[name]
         assert min(abs(ratio - 1), abs(ratio - 2)) < 1e-3  # a sine may be half an orbit
-        logit = float(dmdt(curves[name].good(), scaling="unit").mean(dtype=np.float64))
+        logit = float(dmdt(curves[name].good(), scaling="root").mean(dtype=np.float64))
         wanted = np.exp([0, logit, -logit]) / np.exp([0, logit, -logit]).sum()
         said = [row[f"toy_dmdt_{label}"] for label in sky.LABELS]
         assert said == pytest.approx(wanted, abs=1e-6)

@@ -14,16 +14,26 @@ from numpy.typing import NDArray
 from astrid.errors import LightCurveError, UsageError
 from astrid.learn.bundle import Bundle
 from astrid.learn.task import Input
-from astrid.lightcurves.dmdt import MAHABAL_2017, MAHABAL_2017_OVERFLOW, SCOPE, Grid, dmdt
+from astrid.lightcurves.dmdt import (
+    MAHABAL_2017,
+    MAHABAL_2017_FINE,
+    MAHABAL_2017_OVERFLOW,
+    SCOPE,
+    Grid,
+    Scaling,
+    dmdt,
+)
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.periodicity import Search, folded_profile, points_of
 from astrid.lightcurves.variability import numbers_of, variability
 
 __all__ = ["CurveInputs", "fullest_band"]
 
-_IMAGES: dict[str, Sequence[Grid]] = {
-    "dmdt": (MAHABAL_2017, SCOPE),
-    "dmdt_overflow": (MAHABAL_2017_OVERFLOW,),
+# as `variables` and `scope_set` make them for training
+_IMAGES: dict[str, Sequence[tuple[Grid, Scaling]]] = {
+    "dmdt": ((MAHABAL_2017, "root"), (SCOPE, "unit")),
+    "dmdt_overflow": ((MAHABAL_2017_OVERFLOW, "root"),),
+    "dmdt_fine": ((MAHABAL_2017_FINE, "root"),),
 }
 
 
@@ -44,7 +54,7 @@ class CurveInputs:
         self.bundle = bundle
         self._inputs = bundle.task.inputs
         self._bands: dict[str, tuple[str, ...]] = {}
-        self._grids: dict[str, Grid] = {}
+        self._grids: dict[str, tuple[Grid, Scaling]] = {}
         for name, one in self._inputs.items():
             if name == "features":
                 self._bands[name] = self._bands_of(one)
@@ -83,7 +93,7 @@ class CurveInputs:
         made: dict[str, NDArray[np.float32]] = {}
         for name, one in self._inputs.items():
             if name in self._grids:
-                made[name] = dmdt(one_band, self._grids[name], "unit")[..., None]
+                made[name] = dmdt(one_band, *self._grids[name])[..., None]
                 continue
             if found is None:
                 raise LightCurveError(f"{curve.name}: no period was found, and {self.bundle.name} needs one")
@@ -110,10 +120,10 @@ class CurveInputs:
             "choose a model of variable stars"
         )
 
-    def _grid_of(self, name: str, one: Input) -> Grid:
-        for grid in _IMAGES[name]:
+    def _grid_of(self, name: str, one: Input) -> tuple[Grid, Scaling]:
+        for grid, scaling in _IMAGES[name]:
             if one.shape == (*grid.shape, 1):
-                return grid
+                return grid, scaling
         raise UsageError(
             f"{self.bundle.name} takes {name!r} of shape {one.shape}, which no grid of dm-dt images has"
         )
