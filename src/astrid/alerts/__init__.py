@@ -6,7 +6,7 @@ from astrid.alerts.intake import Intake, decode, read_alerts
 from astrid.alerts.layouts import Layout, layouts, read_layouts
 from astrid.alerts.quarantine import Quarantine
 from astrid.alerts.schemas import SchemaBook
-from astrid.alerts.sources import read_packets
+from astrid.alerts.sources import packets_of, read_packets
 from astrid.alerts.stamps import unpack_stamp
 from astrid.alerts.triplets import centred_triplet, missing_pixels, raw_triplet
 
@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "layouts",
     "missing_pixels",
+    "packets_of",
     "raw_triplet",
     "read_alerts",
     "read_layouts",

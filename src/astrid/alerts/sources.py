@@ -17,7 +17,7 @@ from astrid.alerts.container import Packet, Skips, packets_in
 from astrid.alerts.schemas import SchemaBook
 from astrid.errors import PacketError
 
-__all__ = ["read_packets"]
+__all__ = ["packets_of", "read_packets"]
 
 _PACKETS = (".avro", ".bin")
 _LARGEST = 1 << 28  # bytes of a packet file in an archive
@@ -67,6 +67,40 @@ def read_packets(
         yield from _file(path, path.name, book, skips, mine)
     else:
         raise PacketError(f"{path}: expected .avro, .bin, .parquet, .tar.gz or a folder; give one of these")
+
+
+def packets_of(
+    name: str,
+    content: bytes,
+    suffix: str,
+    book: SchemaBook | None = None,
+    skips: Skips | None = None,
+) -> Iterator[Packet]:
+    """The packets in the bytes of a file, such as one packet that was kept.
+
+    Parameters
+    ----------
+    name : str
+        To call them by.
+    content : bytes
+    suffix : str
+        ``.avro``, ``.bin`` or ``.parquet``.
+    book, skips
+        As for `read_packets`.
+
+    Yields
+    ------
+    Packet
+
+    Raises
+    ------
+    PacketError
+        It is no Parquet file although the suffix says so.
+    """
+    if suffix == ".parquet":
+        yield from _rows(BytesIO(content), name, skips or _all, _every)
+    else:
+        yield from packets_in(name, content, book or SchemaBook(), skips or _all)
 
 
 def _all(schema: str) -> Mapping[str, frozenset[str]]:
@@ -120,7 +154,7 @@ def _members(path: Path, book: SchemaBook, skips: Skips, mine: Callable[[], bool
         raise PacketError(f"{path}: not a readable archive ({error}); copy it again") from error
 
 
-def _rows(path: Path, name: str, skips: Skips, mine: Callable[[], bool]) -> Iterator[Packet]:
+def _rows(path: Path | BytesIO, name: str, skips: Skips, mine: Callable[[], bool]) -> Iterator[Packet]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,7 +172,8 @@ def _rows(path: Path, name: str, skips: Skips, mine: Callable[[], bool]) -> Iter
                 count += 1
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise PacketError(f"{path}: not a readable Parquet file ({reason}); copy it again") from error
+        where = name if isinstance(path, BytesIO) else path
+        raise PacketError(f"{where}: not a readable Parquet file ({reason}); copy it again") from error
 
 
 class _Row:
