@@ -281,3 +281,24 @@ def test_objects_are_a_view_for_other_programs(store: Store, make: Make):
         )
         for k in range(7)
     ]
+
+
+def test_rows_come_the_newest_first_and_from_some_batches_only(store, make):
+    for k in range(6):
+        store.write(make([10 * k, 10 * k + 1], night=f"2026-11-{1 + k // 2:02d}"))
+    store.close_night("2026-11-02")
+
+    def seen(**asked):
+        return [
+            key
+            for table in store.history(columns=["alert_id"], **asked)
+            for key in zip(table["batch"].to_pylist(), table["alert_id"].to_pylist(), strict=True)
+        ]
+
+    forward = seen()
+    by_batch = {batch: [key for key in forward if key[0] == batch] for batch in range(1, 7)}
+    assert seen(newest_first=True) == [key for batch in range(6, 0, -1) for key in by_batch[batch]]
+    assert seen(batches=(3, None)) == [key for key in forward if key[0] >= 3]
+    assert seen(batches=(2, 4), newest_first=True) == [*by_batch[4], *by_batch[3], *by_batch[2]]
+    assert seen(batches=(2, 4), until="2026-11-01") == by_batch[2]
+    assert store.newest_batch() == 6

@@ -25,7 +25,7 @@ from astrid.store.statements import Key, batches_of
 from astrid.store.tables import buffers, snapshots
 from astrid.store.writing import NO_NIGHT, RESERVED
 
-__all__ = ["BATCH", "POSITION", "TABLES", "candidates", "history", "read_open"]
+__all__ = ["BATCH", "POSITION", "TABLES", "candidates", "history", "newest_batch", "read_open"]
 
 TABLES = "tables"
 """The folder of the closed nights in that of the store."""
@@ -53,11 +53,13 @@ def history(
     until: str | None = None,
     columns: Sequence[str] | None = None,
     surveys: Collection[str] | None = None,
+    batches: tuple[int | None, int | None] = (None, None),
+    newest_first: bool = False,
 ) -> Iterator[pa.Table]:
     """Candidate rows in the order in which they were committed; see `Store.history`."""
     reader = _Reader(database, folder, columns, surveys)
     waiting: list[pa.Table] = []
-    plan = _plan(database, since, until)
+    plan = _plan(database, since, until, batches, newest_first)
     for batch, group in groupby(plan, key=lambda piece: piece.batch):
         table = reader.rows(batch, list(group))
         if table.num_rows == 0:
@@ -100,32 +102,50 @@ def candidates(
     )
 
 
-def _plan(database: Database, since: str | None, until: str | None) -> Iterator[_Piece]:
+def newest_batch(database: Database) -> int:
+    """The number of the last batch with rows; see `Store.newest_batch`."""
+    found = database.read(lambda connection: connection.scalar(sa.select(sa.func.max(snapshots.c.batch))))
+    return found or 0
+
+
+def _plan(
+    database: Database,
+    since: str | None,
+    until: str | None,
+    batches: tuple[int | None, int | None],
+    newest_first: bool,
+) -> Iterator[_Piece]:
     """What there is to read, in the order of the batches, without what comes while it is read."""
-    top = database.read(lambda connection: connection.scalar(sa.select(sa.func.max(snapshots.c.batch))))
-    wanted = snapshots.c.batch <= (top or 0)
+    first, last_batch = batches
+    wanted = snapshots.c.batch <= newest_batch(database)
+    if first is not None:
+        wanted &= snapshots.c.batch >= first
+    if last_batch is not None:
+        wanted &= snapshots.c.batch <= last_batch
     if since is not None:
         wanted &= (snapshots.c.night >= since) & (snapshots.c.night != NO_NIGHT)
     if until is not None:
         wanted &= (snapshots.c.night <= until) & (snapshots.c.night != NO_NIGHT)
     key = sa.tuple_(snapshots.c.batch, snapshots.c.night)
-    last = (0, "")
+    beyond: sa.ColumnElement[bool] = sa.true()
+    order = (snapshots.c.batch, snapshots.c.night)
+    if newest_first:
+        order = tuple(sa.desc(column) for column in order)
     while True:
-        query = _PIECES.where(wanted & (key > last)).limit(_PAGE)
+        query = _PIECES.where(wanted & beyond).order_by(*order).limit(_PAGE)
         page = _lines(database, query)
         yield from page
         if len(page) < _PAGE:
             return
         last = (page[-1].batch, page[-1].night)
+        beyond = key < last if newest_first else key > last
 
 
-_PIECES = sa.select(snapshots.c.batch, snapshots.c.night, snapshots.c.n, snapshots.c.part).order_by(
-    snapshots.c.batch, snapshots.c.night
-)
+_PIECES = sa.select(snapshots.c.batch, snapshots.c.night, snapshots.c.n, snapshots.c.part)
 
 
 def _pieces_of(database: Database, batch: int) -> list[_Piece]:
-    return _lines(database, _PIECES.where(snapshots.c.batch == batch))
+    return _lines(database, _PIECES.where(snapshots.c.batch == batch).order_by(snapshots.c.night))
 
 
 def _lines(database: Database, query: sa.Select[Any]) -> list[_Piece]:
@@ -205,8 +225,10 @@ class _Reader:
     def _part(self, piece: _Piece) -> _Part:
         name = str(piece.part)
         if name not in self._parts:
-            for other in [one for one, part in self._parts.items() if part.last < piece.batch]:
-                del self._parts[other]  # so that a year of nights is not in memory together
+            # so that a year of nights is not in memory together
+            passed = (one for one, part in self._parts.items() if not part.first <= piece.batch <= part.last)
+            for other in list(passed):
+                del self._parts[other]
             self._parts[name] = _Part(self._folder / name, self._read)
         return self._parts[name]
 
@@ -230,6 +252,7 @@ class _Part:
         groups = (self._file.metadata.row_group(k) for k in range(self._file.num_row_groups))
         batches = [group.column(0).statistics for group in groups]  # BATCH is the first column
         self._ranges = [(one.min, one.max) for one in batches]
+        self.first = min(low for low, _ in self._ranges)
         self.last = max(high for _, high in self._ranges)
         self._group = -1
         self._table = pa.table({})

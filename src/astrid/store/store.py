@@ -84,6 +84,9 @@ class Store:
         until: str | None = None,
         columns: Sequence[str] | None = None,
         surveys: Collection[str] | None = None,
+        *,
+        batches: tuple[int | None, int | None] = (None, None),
+        newest_first: bool = False,
     ) -> Iterator[pa.Table]:
         """Candidate rows in the order in which they were committed.
 
@@ -94,6 +97,10 @@ class Store:
         columns : sequence of str, optional
             Those that are wanted; a table has those of them that its alerts were stored with.
         surveys : collection of str, optional
+        batches : (int or None, int or None)
+            First and last batch.
+        newest_first : bool
+            The last batch first; the rows of a batch stay in their order.
 
         Yields
         ------
@@ -108,8 +115,19 @@ class Store:
             The table of a closed night is gone or damaged.
         """
         return reading.history(
-            self._database, self.folder, since=since, until=until, columns=columns, surveys=surveys
+            self._database,
+            self.folder,
+            since=since,
+            until=until,
+            columns=columns,
+            surveys=surveys,
+            batches=batches,
+            newest_first=newest_first,
         )
+
+    def newest_batch(self) -> int:
+        """The number of the last batch that brought alerts; 0 of an empty store."""
+        return reading.newest_batch(self._database)
 
     def candidates(self, keys: Sequence[Key], columns: Sequence[str] | None = None) -> pa.Table:
         """Candidate rows of some alerts, in the order that is given.
