@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import onnx
 import pytest
 import xgboost
 
@@ -70,6 +73,11 @@ def test_the_trees_say_what_xgboost_says(flowers, tmp_path):
     )
     assert np.sqrt(np.mean(error**2)) < 0.6  # of a spread of 2
     assert bundle.card.parity < 1e-5
+    arrays = [
+        (tuple(one.dims), onnx.numpy_helper.to_array(one).tobytes())
+        for one in onnx.load(bundle.path / "model.onnx").graph.initializer
+    ]
+    assert len(set(arrays)) == len(arrays)  # the exporter writes trees once for each of their levels
 
 
 def test_the_same_seed_grows_the_same_trees(flowers, tmp_path):
@@ -86,6 +94,10 @@ def test_a_head_stops_when_it_gains_no_more(flowers, tmp_path):
     run = train(task, data, tmp_path / "run", settings)
     assert run.record["epochs"] < 400
     assert len(run.best_weights()["heads.large_out.leaf"]) == run.record["best_epoch"] + 1
+    losses = [
+        json.loads(line)["validation/loss"] for line in (run.path / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert run.record["best"] == pytest.approx(min(losses)) == losses[run.record["best_epoch"]]
 
 
 def test_what_trees_cannot_follow_is_refused(flowers, tmp_path):

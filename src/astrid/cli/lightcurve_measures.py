@@ -91,7 +91,7 @@ def dmdt_(
     ],
     grid: GridName = "mahabal2017",
     scaling: Annotated[
-        str, typer.Option(help="counts, fraction, intensity, intensity225, unit or sum625.")
+        str, typer.Option(help="counts, fraction, intensity, intensity225, unit, sum625 or root.")
     ] = "fraction",
     smooth: Annotated[bool, typer.Option("--smooth", help="Spread each pair by its errors.")] = False,
     band: Band = None,
@@ -141,6 +141,10 @@ def import_(
     id: Annotated[
         str | None, typer.Option("--id", help="Its column of names.", show_default="by its name")
     ] = None,
+    partition_points: Annotated[
+        int,
+        typer.Option(help="Points in a partition, which one worker measures at a time.", min=1),
+    ] = 4_000_000,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a catalogue of this name.")] = False,
     json: Json = False,
 ) -> None:
@@ -158,6 +162,7 @@ def import_(
             name or Path(out or ""),
             positions=positions,
             id=id,
+            partition_points=partition_points,
             overwrite=overwrite,
             on_progress=on_progress,
             **reading.options(),

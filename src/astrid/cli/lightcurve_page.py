@@ -63,7 +63,7 @@ def show(
     The page is one file that needs no network. With --json, its numbers are printed as well.
 
     Examples: `astrid lightcurves show star.csv`,
-    `astrid lightcurves show 1001026022755 --catalog catalina --classify crts_trees.real1`
+    `astrid lightcurves show 1001026022755 --catalog catalina --classify crts_trees.crts1`
     """
     from astrid.survey.curve_examination import examine
     from astrid.survey.curve_page import write_curve_page

@@ -75,7 +75,7 @@ def lightcurves(
     started again with --resume, the run ends with the same files. Sources that are no light curves are set
     aside with the reasons.
 
-    Example: `astrid survey lightcurves catalina --features --periods --classify crts_trees.real1 --workers 4
+    Example: `astrid survey lightcurves catalina --features --periods --classify crts_trees.crts1 --workers 4
     --out out/catalina`
     """
     from astrid.survey.curve_catalog import measure_catalog

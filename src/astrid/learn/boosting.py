@@ -224,14 +224,10 @@ def _boost(
         raise TrainingError(
             f"the trees cannot be grown ({reason}); check the data and the settings"
         ) from error
+    loss = float(model.best_score)  # which a slice of the trees no longer tells
     model = model[: model.best_iteration + 1]
     written = json.loads(bytes(model.save_raw("json")))["learner"]["gradient_booster"]["model"]
-    return written["trees"], written["tree_info"], (int(model.num_boosted_rounds()) - 1, _best(model))
-
-
-def _best(model: Any) -> float:
-    value = model.attr("best_score")
-    return float("nan") if value is None else float(value)
+    return written["trees"], written["tree_info"], (int(model.num_boosted_rounds()) - 1, loss)
 
 
 def _weights(labels: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -215,6 +215,8 @@ def _working(
     lsdb = lsdb_or_refuse()
     import distributed
 
+    # it sets itself to tell each connection, whatever the log of the program is set to
+    logging.getLogger("distributed").setLevel(logging.getLogger().level or logging.WARNING)
     with ExitStack() as stack:
         if scheduler is None:
             # any free port for its page: another run may have the usual one
