@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astrid.store import lookup, nights, outbox, reading, removal, sky
+from astrid.store.accounts import Accounts
 from astrid.store.batch import Batch, Written
 from astrid.store.database import Database
 from astrid.store.light_curve import NEEDED, light_curve
@@ -48,6 +49,11 @@ class Store:
     def close(self) -> None:
         """Give the connections back."""
         self._database.close()
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, tokens, sessions and the audit."""
+        return Accounts(self._database)
 
     @property
     def has_q3c(self) -> bool:
