@@ -16,8 +16,19 @@ if TYPE_CHECKING:
     from astrid.learn.evaluation_report import write_evaluation
     from astrid.learn.explanation import Explanation, explain
     from astrid.learn.export import export_run
+    from astrid.learn.interest import expected_improvement, expected_interest
     from astrid.learn.keras import import_keras
+    from astrid.learn.mixing import Queue, Shares, mixed_queue
     from astrid.learn.prediction import Prediction, Predictor
+    from astrid.learn.queries import (
+        bald,
+        core_set,
+        entropy,
+        expected_cost,
+        margin,
+        novelty,
+        random_order,
+    )
     from astrid.learn.registry import Entry, find_bundle, list_bundles, live, set_stage
     from astrid.learn.revision import recalibrate, with_figures
     from astrid.learn.run import Run, load_run
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     from astrid.learn.settings import Loss, Optimizer, Schedule, Split, Training, read_settings
     from astrid.learn.splits import Parts, make_parts
     from astrid.learn.study import Study
+    from astrid.learn.suspicion import suspicion
     from astrid.learn.task import (
         Binary,
         Cost,
@@ -39,6 +51,16 @@ if TYPE_CHECKING:
     from astrid.learn.training import train
     from astrid.learn.tuning import tune
     from astrid.learn.verification import Verification, verify
+    from astrid.learn.votes import (
+        Agreement,
+        DawidSkene,
+        Kappa,
+        dawid_skene,
+        kappa,
+        majority,
+        pairwise_kappa,
+        tally,
+    )
 
 _MODULES = {
     "bundle": ("Bundle", "Card", "Measured"),
@@ -47,8 +69,11 @@ _MODULES = {
     "evaluation_report": ("write_evaluation",),
     "explanation": ("Explanation", "explain"),
     "export": ("export_run",),
+    "interest": ("expected_improvement", "expected_interest"),
     "keras": ("import_keras",),
+    "mixing": ("Queue", "Shares", "mixed_queue"),
     "prediction": ("Prediction", "Predictor"),
+    "queries": ("bald", "core_set", "entropy", "expected_cost", "margin", "novelty", "random_order"),
     "registry": ("Entry", "find_bundle", "list_bundles", "live", "set_stage"),
     "revision": ("recalibrate", "with_figures"),
     "run": ("Run", "load_run"),
@@ -56,6 +81,7 @@ _MODULES = {
     "settings": ("Loss", "Optimizer", "Schedule", "Split", "Training", "read_settings"),
     "splits": ("Parts", "make_parts"),
     "study": ("Study",),
+    "suspicion": ("suspicion",),
     "task": (
         "Binary",
         "Cost",
@@ -70,22 +96,35 @@ _MODULES = {
     "training": ("train",),
     "tuning": ("tune",),
     "verification": ("Verification", "verify"),
+    "votes": (
+        "Agreement",
+        "DawidSkene",
+        "Kappa",
+        "dawid_skene",
+        "kappa",
+        "majority",
+        "pairwise_kappa",
+        "tally",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Agreement",
     "Binary",
     "Bundle",
     "Card",
     "Cost",
     "Dataset",
     "DatasetWriter",
+    "DawidSkene",
     "Entry",
     "Evaluation",
     "Explanation",
     "Figure",
     "HeatMap",
     "Input",
+    "Kappa",
     "Loss",
     "Measured",
     "Multiclass",
@@ -94,27 +133,45 @@ __all__ = [
     "Parts",
     "Prediction",
     "Predictor",
+    "Queue",
     "Regression",
     "Run",
     "Schedule",
+    "Shares",
     "Split",
     "Study",
     "Task",
     "Training",
     "Verification",
+    "bald",
+    "core_set",
+    "dawid_skene",
+    "entropy",
     "evaluate",
+    "expected_cost",
+    "expected_improvement",
+    "expected_interest",
     "explain",
     "export_run",
     "find_bundle",
     "import_keras",
+    "kappa",
     "list_bundles",
     "live",
     "load_run",
+    "majority",
     "make_parts",
+    "margin",
+    "mixed_queue",
+    "novelty",
+    "pairwise_kappa",
+    "random_order",
     "read_arrays",
     "read_settings",
     "recalibrate",
     "set_stage",
+    "suspicion",
+    "tally",
     "train",
     "tune",
     "verify",

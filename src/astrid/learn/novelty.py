@@ -19,9 +19,9 @@ from astrid.learn.task import Task
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Method", "embeddings", "novelty_scores"]
+__all__ = ["Method", "embeddings", "novelty_scores", "scaled"]
 
-Method = Literal["neighbours", "mahalanobis", "isolation"]
+Method = Literal["neighbours", "mahalanobis", "isolation", "density"]
 
 _MOST_KNOWN = 20_000
 """Distances to more known items than this cost much and change little; so many are drawn."""
@@ -29,7 +29,7 @@ _MOST_KNOWN = 20_000
 
 def novelty_scores(
     known: NDArray[np.floating],
-    items: NDArray[np.floating],
+    items: NDArray[np.floating] | None,
     method: Method = "neighbours",
     *,
     neighbours: int = 10,
@@ -42,12 +42,14 @@ def novelty_scores(
     known : (n, d) ndarray
         Features of items that were trained on; each is brought to variance 1, and those that do not
         vary are left out.
-    items : (m, d) ndarray
-    method : {"neighbours", "mahalanobis", "isolation"}
+    items : (m, d) ndarray or None
+        None for the known ones, each of which is then judged beside the others.
+    method : {"neighbours", "mahalanobis", "isolation", "density"}
         Mean distance to the nearest known items; distance from their mean in units of their
-        covariance, which is shrunk as Ledoit & Wolf do; or how few random cuts single an item out.
+        covariance, which is shrunk as Ledoit & Wolf do; how few random cuts single an item out; or
+        how much thinner it is there than around its neighbours (the local outlier factor).
     neighbours : int
-        For the first; at most as many as there are known items.
+        For the first and the last; at most as many as there are.
     seed : int
         Of the drawing of known items and of the random cuts.
 
@@ -64,17 +66,25 @@ def novelty_scores(
     References
     ----------
     Sun et al. 2022, arXiv:2204.06507 (neighbours); Lee et al. 2018, arXiv:1807.03888 (Mahalanobis);
-    Liu, Ting & Zhou 2008, ICDM '08, 413 (isolation).
+    Liu, Ting & Zhou 2008, ICDM '08, 413 (isolation); Breunig et al. 2000, SIGMOD '00, 93 (density).
     """
-    known, items = _scaled(np.asarray(known, np.float64), np.asarray(items, np.float64))
+    among = items is None
+    known, items = scaled(known, known if items is None else items)
+    drawn = np.arange(len(known))
     if len(known) > _MOST_KNOWN:
-        known = known[np.sort(np.random.default_rng(seed).permutation(len(known))[:_MOST_KNOWN])]
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(known))[:_MOST_KNOWN])
+        known = known[drawn]
     match method:
         case "neighbours":
-            from sklearn.neighbors import NearestNeighbors
+            return _mean_distance(known, items, drawn if among else None, neighbours)
+        case "density":
+            from sklearn.neighbors import LocalOutlierFactor
 
-            nearest = NearestNeighbors(n_neighbors=min(neighbours, len(known))).fit(known)
-            return np.asarray(nearest.kneighbors(items)[0].mean(axis=1), np.float64)
+            factor = LocalOutlierFactor(n_neighbors=min(neighbours, len(known) - 1), novelty=True).fit(known)
+            found = -np.asarray(factor.score_samples(items), np.float64)
+            if among:  # fitted to them, each was judged without itself
+                found[drawn] = -factor.negative_outlier_factor_
+            return found
         case "mahalanobis":
             from sklearn.covariance import LedoitWolf
 
@@ -134,9 +144,30 @@ def embeddings(
     return np.concatenate(found)
 
 
-def _scaled(
-    known: NDArray[np.float64], items: NDArray[np.float64]
+def _mean_distance(
+    known: NDArray[np.float64],
+    items: NDArray[np.float64],
+    drawn: NDArray[np.int64] | None,
+    neighbours: int,
+) -> NDArray[np.float64]:
+    """Mean distance to the nearest known ones; `drawn` tells which items these are, if they are."""
+    from sklearn.neighbors import NearestNeighbors
+
+    own = drawn is not None
+    k = min(neighbours, len(known) - own)
+    distance, place = NearestNeighbors(n_neighbors=k + own).fit(known).kneighbors(items)
+    if drawn is not None:
+        self = drawn[place] == np.arange(len(items))[:, None]
+        self[~self.any(axis=1), -1] = True  # not among the drawn: the farthest is one too many
+        distance = distance[~self].reshape(len(items), k)
+    return np.asarray(distance.mean(axis=1), np.float64)
+
+
+def scaled(
+    known: NDArray[np.floating], items: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both brought to mean 0 and variance 1 of the known ones, without features that do not vary there."""
+    known, items = np.asarray(known, np.float64), np.asarray(items, np.float64)
     if known.ndim != 2 or items.ndim != 2 or known.shape[1] != items.shape[1]:
         raise DatasetError(
             f"the known features have shape {known.shape} and those of the items {items.shape}; give one "
