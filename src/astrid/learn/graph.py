@@ -28,6 +28,7 @@ __all__ = ["Graph", "largest_difference", "to_onnx"]
 Arrays = Mapping[str, NDArray[np.float32]]
 
 OPSET = 18  # what torch's exporter writes without converting; every supported ONNX Runtime reads it
+_SHARED = 2**20  # numbers of an array that are compared with others
 _TOLERANCE = 1e-5  # of a probability, between torch and ONNX Runtime
 _ROWS = 256  # of the data, that are compared
 _RANDOM = 64
@@ -90,6 +91,7 @@ def to_onnx(module: nn.Module, task: Task) -> bytes:
         The network does something that ONNX cannot say.
     """
     import torch
+    from onnx_ir.passes.common import DeduplicateInitializersPass
 
     items = tuple(torch.zeros(2, *one.shape) for one in task.inputs.values())
     free = torch.export.Dim("n")
@@ -111,6 +113,8 @@ def to_onnx(module: nn.Module, task: Task) -> bytes:
         raise BundleError(
             f"{task.network} cannot be written as ONNX ({reason}); use operations that torch.onnx knows"
         ) from error
+    # what the exporter computed in advance it wrote once for each use: trees were three times their size
+    DeduplicateInitializersPass(size_limit=_SHARED)(program.model)
     model = program.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]
