@@ -11,6 +11,7 @@ from astrid.store import lookup, nights, outbox, reading, removal, sky
 from astrid.store.accounts import Accounts
 from astrid.store.batch import Batch, Written
 from astrid.store.database import Database
+from astrid.store.labels import Labels
 from astrid.store.light_curve import NEEDED, light_curve
 from astrid.store.records import AlertRecord, BatchRecord, Counts, FilterRecord, PassRecord, Removed, State
 from astrid.store.statements import Key
@@ -76,6 +77,11 @@ class Store:
             The packets cannot be written; nothing of the batch is stored.
         """
         return self._writer.write(batch)
+
+    @property
+    def labels(self) -> Labels:
+        """What people answered, and what they are asked."""
+        return Labels(self._database)
 
     @property
     def trainings(self) -> Trainings:

@@ -257,7 +257,10 @@ queue = Table(
     # drawn by chance and kept out of training for ever: bundles are compared on these
     Column("frozen", Boolean, nullable=False),
     Column("blind", Boolean, nullable=False),  # to be answered by a second person too
-    Index("queue_place", "task", "place"),
+    # whether it waits for an answer; set by the transaction of each answer
+    Column("open", Boolean, nullable=False),
+    Column("made", Double, nullable=False),  # when the order was
+    Index("queue_place", "task", "open", "place"),
     sqlite_with_rowid=False,
 )
 

@@ -78,6 +78,8 @@ def upgrade() -> None:
         sa.Column("slot", sa.Text, nullable=False),
         sa.Column("frozen", sa.Boolean, nullable=False),
         sa.Column("blind", sa.Boolean, nullable=False),
+        sa.Column("open", sa.Boolean, nullable=False),
+        sa.Column("made", sa.Double, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -118,5 +120,5 @@ def upgrade() -> None:
     op.create_index("audit_at", "audit", ["at"])
     op.create_index("labels_item", "labels", ["survey", "alert_id"])
     op.create_index("labels_task", "labels", ["task", "at"])
-    op.create_index("queue_place", "queue", ["task", "place"])
+    op.create_index("queue_place", "queue", ["task", "open", "place"])
     op.create_index("assignments_user", "assignments", ["user"])
