@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from astrid.learn.prediction import HeadPrediction, Predictor
 
-__all__ = ["ScoreColumn", "Scorer", "Scores", "applicable_bundles"]
+__all__ = ["ScoreColumn", "Scorer", "Scores", "applicable_bundles", "misfit"]
 
 log = logging.getLogger(__name__)
 
@@ -336,7 +336,7 @@ def applicable_bundles() -> tuple[Bundle, ...]:
             log.warning("alerts are not scored by %s: %s", entry.name, entry.problem)
         elif entry.stage != "retired":
             bundle = Bundle.load(entry.path, name=entry.name)
-            if not _misfit(bundle):
+            if not misfit(bundle):
                 found.append(bundle)
     return tuple(found)
 
@@ -355,13 +355,13 @@ def _found(one: Bundle | str | Path) -> Bundle:
             )
     else:
         bundle = find_bundle(one)
-    misfit = _misfit(bundle)
-    if misfit:
-        raise UsageError(f"{bundle.name} cannot score alerts: {misfit}; choose another model")
+    problem = misfit(bundle)
+    if problem:
+        raise UsageError(f"{bundle.name} cannot score alerts: {problem}; choose another model")
     return bundle
 
 
-def _misfit(bundle: Bundle) -> str:
+def misfit(bundle: Bundle) -> str:
     """Why a bundle cannot score the images of an alert; empty if it can."""
     from astrid.images.cutouts import TRIPLET_VERSION
 
