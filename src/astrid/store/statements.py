@@ -6,13 +6,15 @@ left to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 __all__ = ["Key", "batches_of", "insert"]
+
+T = TypeVar("T")
 
 Key = tuple[str, str]
 """Survey and identifier of an alert."""
@@ -41,10 +43,8 @@ def insert(
     is_sqlite = connection.dialect.name == "sqlite"
     head = f"INSERT INTO {table.name} ({_quoted(columns)}) "
     tail = " ON CONFLICT DO NOTHING" + (f" RETURNING {_quoted(returning)}" if returning else "")
-    most = _MOST_VALUES // len(columns)
     found: list[tuple[Any, ...]] = []
-    for start in range(0, len(entries), most):
-        some = entries[start : start + most]
+    for some in _pieces(entries, _MOST_VALUES // len(columns)):
         if is_sqlite:
             row = "(" + ", ".join("?" * len(columns)) + ")"
             body = "VALUES " + ", ".join([row] * len(some))
@@ -66,8 +66,7 @@ def batches_of(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, in
     values: tuple[Any, ...]
     for survey in {survey for survey, _ in keys}:
         names = [alert_id for one, alert_id in keys if one == survey]
-        for start in range(0, len(names), _MOST_VALUES):
-            some = names[start : start + _MOST_VALUES]
+        for some in _pieces(names, _MOST_VALUES):
             if is_sqlite:
                 places, values = f"? AND alert_id IN ({', '.join('?' * len(some))})", (survey, *some)
             else:
@@ -76,6 +75,19 @@ def batches_of(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, in
             for alert_id, batch in connection.exec_driver_sql(sql, values):
                 found[survey, alert_id] = batch
     return found
+
+
+def _pieces(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """The entries in pieces whose lengths are powers of two.
+
+    A driver keeps the last hundred statements prepared, which for thousands of values are a megabyte each:
+    of these lengths there are few.
+    """
+    start = 0
+    while left := len(entries) - start:
+        size = 1 << (min(left, most).bit_length() - 1)
+        yield entries[start : start + size]
+        start += size
 
 
 def _quoted(names: Iterable[str]) -> str:
