@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from astrid.learn.registry import find_bundle
+from astrid.survey.curve_inputs import CurveInputs
 from astrid.survey.curve_measures import Measures, measure, prepared
 from astrid.survey.labelled_stars import labelled_stars
 from astrid.survey.variables import _part
@@ -22,3 +23,8 @@ def test_classes_of_real_stars_are_as_good_as_the_card_of_the_bundle_says(real_d
     table, _ = measure([prepared(one.curve) for one in chosen], Measures(features=False, models=(name,)))
     said = table[f"{name.replace('.', '_')}_decision"].to_pylist()
     assert np.mean([one == star.label for one, star in zip(said, chosen, strict=True)]) > least
+
+
+@pytest.mark.parametrize("name", ["crts_trees.crts1", "eros_trees.eros1", "dmdt.crts1", "dmdt_fine.crts1"])
+def test_every_shipped_model_of_variable_stars_can_be_shown_a_light_curve(name):
+    assert CurveInputs(find_bundle(name)).needs_period is (not name.startswith("dmdt"))

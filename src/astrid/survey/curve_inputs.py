@@ -110,8 +110,9 @@ class CurveInputs:
     def _bands_of(self, one: Input) -> tuple[str, ...]:
         """The bands that channels speak of; one empty name where they speak of none."""
         prefix = "median_"
-        found = tuple(channel.removeprefix(prefix) for channel in one.channels if channel.startswith(prefix))
-        for bands in (("",), tuple(name for name in found if name != "abs_dev")):
+        found = (channel.removeprefix(prefix) for channel in one.channels if channel.startswith(prefix))
+        # median_abs_dev is another feature
+        for bands in (("",), tuple(name for name in found if not name.startswith("abs_dev"))):
             if set(one.channels) <= set(numbers_of(bands)):
                 return bands
         unknown = sorted(set(one.channels) - set(numbers_of()))
