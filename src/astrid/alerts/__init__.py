@@ -8,7 +8,7 @@ from astrid.alerts.quarantine import Quarantine
 from astrid.alerts.schemas import SchemaBook
 from astrid.alerts.sources import packets_of, read_packets
 from astrid.alerts.stamps import unpack_stamp
-from astrid.alerts.triplets import centred_triplet, missing_pixels, raw_triplet
+from astrid.alerts.triplets import centred_triplet, missing_pixels, raw_triplet, shown_planes
 
 __all__ = [
     "CUTOUTS",
@@ -29,5 +29,6 @@ __all__ = [
     "read_alerts",
     "read_layouts",
     "read_packets",
+    "shown_planes",
     "unpack_stamp",
 ]

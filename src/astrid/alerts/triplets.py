@@ -12,7 +12,7 @@ from astrid.alerts.alert import CUTOUTS, Alert
 from astrid.alerts.stamps import good_pixels
 from astrid.errors import PacketError
 
-__all__ = ["centred_triplet", "missing_pixels", "raw_triplet"]
+__all__ = ["centred_triplet", "missing_pixels", "raw_triplet", "shown_planes"]
 
 _SIZE = 63  # px
 
@@ -101,12 +101,40 @@ def centred_triplet(alert: Alert, size: int = _SIZE) -> NDArray[np.float32]:
     return triplet
 
 
+def shown_planes(alert: Alert) -> dict[str, NDArray[np.float32]]:
+    """The cutouts for the eye: as the survey sent them, the candidate in the middle, NaN where there is no value.
+
+    Parameters
+    ----------
+    alert : Alert
+
+    Returns
+    -------
+    planes : dict of str to (n, n) float32 ndarray, the survey's unit
+        Those of the three that can be used; the difference is science minus reference.
+    """
+    planes = {}
+    for name in CUTOUTS:
+        cutout = alert.cutouts.get(name)
+        if cutout is None or cutout.image is None:
+            continue
+        stamp = np.where(good_pixels(cutout.image), cutout.image, np.float32(np.nan))
+        plane = (-stamp if name == "difference" and alert.flipped else stamp)[..., None]
+        for axis in (0, 1):
+            if stamp.shape[axis] != max(stamp.shape):
+                place = (alert.y, alert.x)
+                plane = _fitted(plane, axis, place, stamp.shape, max(stamp.shape), np.float32(np.nan))
+        planes[name] = np.ascontiguousarray(plane[..., 0], np.float32)
+    return planes
+
+
 def _fitted(
     triplet: NDArray[np.float32],
     axis: int,
     place: tuple[float | None, float | None],
     shape: tuple[int, ...],
     size: int,
+    fill: np.float32 = np.float32(0),
 ) -> NDArray[np.float32]:
     """Bring one axis to the size, the candidate in the middle.
 
@@ -125,7 +153,7 @@ def _fitted(
         low = 0
     padding = [(0, 0)] * 3
     padding[axis] = (low, missing - low)
-    return np.pad(triplet, padding)
+    return np.pad(triplet, padding, constant_values=fill)
 
 
 def _cut_low(place: tuple[float | None, float | None], shape: tuple[int, ...], size: int) -> bool:
