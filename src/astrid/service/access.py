@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 
 from astrid.service.errors import Problem
 
-__all__ = ["ROLES", "Admin", "Labeller", "User", "Viewer", "get_user"]
+__all__ = ["ROLES", "Admin", "Labeller", "User", "Viewer", "get_user", "signed_in"]
 
 ROLES = ("viewer", "labeller", "admin")
 """Each may all that those before it may."""
@@ -43,11 +43,16 @@ def get_user(request: Request) -> User | None:
     return found if isinstance(found, User) else None
 
 
+async def signed_in(request: Request) -> User:
+    """A dependency: somebody with an account, whatever the role."""
+    user = get_user(request)
+    if user is None:
+        raise Problem(401, "log in first, or send a token", {"WWW-Authenticate": "Bearer"})
+    return user
+
+
 def _needs(role: str) -> object:
-    async def check(request: Request) -> User:
-        user = get_user(request)
-        if user is None:
-            raise Problem(401, "log in first, or send a token", {"WWW-Authenticate": "Bearer"})
+    async def check(user: Annotated[User, Depends(signed_in)]) -> User:
         if not user.may(role):
             raise Problem(403, f"this needs the role {role}; your account {user.name!r} is a {user.role}")
         return user

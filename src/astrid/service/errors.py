@@ -8,14 +8,17 @@ from __future__ import annotations
 import http
 import json
 import logging
+import secrets
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from astrid.errors import (
     AstridError,
@@ -28,7 +31,9 @@ from astrid.errors import (
     UsageError,
 )
 
-__all__ = ["Problem", "ProblemBody", "answer", "install", "problem", "responses"]
+__all__ = [
+    "Problem", "ProblemBody", "Unexpected", "answer", "install", "problem", "responses", "translate",
+]  # fmt: skip
 
 _LOG = logging.getLogger(__name__)
 _JSON = "application/problem+json"
@@ -99,7 +104,7 @@ def answer(
         return problem(status, detail, headers, **more)
     if status == 401 and request.method == "GET":
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return RedirectResponse(str(request.url_for("login").include_query_params(next=target).path), 303)
+        return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)
     title = http.HTTPStatus(status).phrase
     return request.app.state.astrid.page(
         request, "error.html", status=status, headers=headers, title=title, detail=detail
@@ -143,3 +148,37 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(AstridError, named)
+
+
+class Unexpected:
+    """ASGI middleware that answers what nobody has foreseen by 500, and tells the log only.
+
+    Parameters
+    ----------
+    app : ASGI application
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def seen(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        except Exception:
+            if begun:  # the server ends the connection, by which the client sees that something is missing
+                raise
+            number = secrets.token_hex(4)
+            _LOG.exception("fault %s: %s %s", number, scope["method"], json.dumps(scope["path"]))
+            sentence = f"the service has a fault of its own; tell who runs it that it was fault {number}"
+            await answer(Request(scope), 500, sentence)(scope, receive, send)

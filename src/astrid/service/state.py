@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from astrid.service.metrics import Metrics
 from astrid.service.settings import Settings
 from astrid.store.store import Store
 
@@ -50,6 +51,7 @@ class State:
     store : Store
     settings : Settings
     templates : jinja2.Environment
+    metrics : Metrics
     models : dict
         What the routes of models keep, by name of a bundle; loaded once.
     shared : dict
@@ -61,6 +63,7 @@ class State:
     store: Store
     settings: Settings
     templates: Environment = field(default_factory=templates)
+    metrics: Metrics = field(default_factory=Metrics)
     models: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -75,7 +78,9 @@ class State:
         headers: Mapping[str, str] | None = None,
         **context: Any,
     ) -> HTMLResponse:
-        """A page from a template, which also gets ``user``, ``csrf`` and ``request``.
+        """A page from a template.
+
+        The template also gets ``request``, ``user``, ``csrf``, ``logged_in`` and ``state``.
 
         Parameters
         ----------
@@ -87,10 +92,15 @@ class State:
         **context
             What the template is to know.
         """
-        facts = {"user": None, "csrf": "", **request.scope.get("state", {})}
-        text = self.templates.get_template(name).render(
-            user=facts["user"], csrf=facts["csrf"], request=request, state=self, **context
-        )
+        facts = request.scope.get("state", {})
+        ours = {
+            "request": request,
+            "user": facts.get("user"),
+            "csrf": facts.get("csrf", ""),
+            "logged_in": facts.get("proof") == "session",
+            "state": self,
+        }
+        text = self.templates.get_template(name).render({**ours, **context})
         return HTMLResponse(text, status, dict(headers or {}))
 
 

@@ -123,7 +123,8 @@ class Accounts:
         Raises
         ------
         UsageError
-            There is one of that name, or name or role are not as they should be.
+            There is one of that name, or name or role are not as they should be, or it would be the first
+            and no administrator's: nobody could make another.
         """
         if not _NAME.fullmatch(name):
             raise UsageError(
@@ -137,6 +138,11 @@ class Accounts:
             self._database.one_writer(connection)
             if connection.scalar(sa.select(users.c.name).where(users.c.name == name)) is not None:
                 raise UsageError(f"there is a user {name!r} already; choose another name, or change that one")
+            first = connection.scalar(sa.select(users.c.name).limit(1)) is None
+            if first and role != "admin":
+                raise UsageError(
+                    f"the first account has to be an administrator's, not a {role}'s; make that one"
+                )
             connection.execute(sa.insert(users).values(**values, created=time.time()))
             _record(connection, by, "user.add", name, {"role": role})
 
@@ -319,10 +325,11 @@ class Accounts:
             lambda connection: [AuditRecord(*row) for row in connection.execute(query)]
         )
 
-    def failures(self, since: float) -> list[AuditRecord]:
-        """Log-ins that failed after a time (s since 1970)."""
+    def attempts(self, since: float) -> list[AuditRecord]:
+        """Log-ins after a time (s since 1970), good and failed, in their order."""
         query = sa.select(*(audit.c[name] for name in AuditRecord._fields))
-        query = query.where((audit.c.at > since) & (audit.c.action == "login.failed"))
+        tried = audit.c.action.in_(("login", "login.failed"))
+        query = query.where((audit.c.at > since) & tried).order_by(audit.c.id)
         return self._database.read(
             lambda connection: [AuditRecord(*row) for row in connection.execute(query)]
         )

@@ -1,0 +1,103 @@
+"""Services in this process, on both databases, and clients of them with each role."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from astrid.service.app import create_app
+from astrid.service.passwords import hash_password
+from astrid.service.routes.accounts import new_token
+from astrid.service.sessions import digest
+from astrid.service.settings import Settings
+from astrid.service.state import State
+from astrid.store import open_store
+
+BASE = "http://127.0.0.1:8000"
+PASSWORD = "seven quiet comets"
+ROLES = ("viewer", "labeller", "admin")
+
+
+class Service:
+    """A service and its clients; users are named after their roles."""
+
+    def __init__(self, app: FastAPI, base: str = BASE) -> None:
+        self.app = app
+        self.base = base
+        self._stack = ExitStack()
+        self._running: TestClient | None = None
+
+    @property
+    def state(self) -> State:
+        return self.app.state.astrid
+
+    def add_users(self) -> None:
+        """An account for each role, the administrator's first."""
+        kept = hash_password(PASSWORD)
+        for role in reversed(ROLES):
+            self.state.store.accounts.add_user(role, role, kept, by="test")
+
+    def client(self, **headers: str) -> TestClient:
+        """Somebody without proof; on a laptop without accounts that is its owner."""
+        client = TestClient(
+            self.app,
+            base_url=self.base,
+            headers=headers,
+            raise_server_exceptions=False,
+            follow_redirects=False,
+        )
+        if self._running is None:  # its entry starts the service, and its exit ends it
+            self._running = self._stack.enter_context(client)
+            client = TestClient(
+                self.app, base_url=self.base, headers=headers, raise_server_exceptions=False,
+                follow_redirects=False,
+            )  # fmt: skip
+        return client
+
+    def with_cookie(self, role: str, *, csrf: bool = True) -> TestClient:
+        """A browser in which somebody has logged in."""
+        secret = f"session of {role} {time.monotonic_ns()}"
+        self.state.store.accounts.add_session(digest(secret), role, "the csrf", time.time() + 3600, {})
+        client = self.client(**({"X-CSRF-Token": "the csrf"} if csrf else {}))
+        client.cookies.set("astrid8000", secret)
+        return client
+
+    def with_token(self, role: str) -> TestClient:
+        """A program that has a token."""
+        _, token = new_token(self.state, role, "test", None, "test")
+        return self.client(Authorization=f"Bearer {token}")
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Makes services, on SQLite unless told otherwise; `accounts` makes a user of each role."""
+    with ExitStack() as stack:
+        numbers = iter(range(100))
+
+        def make(*, accounts: bool = False, database: str | None = None, **settings: Any) -> Service:
+            store = stack.enter_context(open_store(tmp_path / f"store{next(numbers)}", database, patience=5))
+            service = Service(create_app(Settings(store=store.folder, database=database, **settings), store))
+            stack.callback(service.close)
+            if accounts:
+                service.add_users()
+            return service
+
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The address of a new database, once for each kind."""
+    if request.param == "sqlite":
+        return None
+    return request.getfixturevalue("postgresql").new_database()
