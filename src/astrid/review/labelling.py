@@ -218,7 +218,7 @@ def _checked(vocabulary: Vocabulary, said: Said) -> tuple[str, ...]:
     """The tags by their names, of an answer that can be stored."""
     if not _KEY.fullmatch(said.key):
         raise UsageError(
-            f"the key {said.key[:100]!r} of an answer cannot be used; give 8 to 100 letters, digits and _ . : -"
+            f"the key {said.key[:100]!r} of an answer is none; give 8 to 100 letters, digits and _ . : -"
         )
     if len(said.note) > _LONGEST_NOTE:
         raise UsageError(f"the note has {len(said.note)} characters; shorten it to {_LONGEST_NOTE}")
