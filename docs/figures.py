@@ -1,9 +1,9 @@
-"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING_FOLDER [VARIABLES]]``.
+"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING [VARIABLES [SCOPE]]]``.
 
 Run by hand when what they show has changed; their results are committed in ``_static``.
 The light curve needs the frames of KB13475 (SAAO 1.0 m, 2013) that MichaelDAlbrow/pyDIA
-published as its example, the dm-dt images a data set of ``astrid data variables``; without their folders they
-are left as they are.
+published as its example, the dm-dt images a data set of ``astrid data variables``, and which numbers SCOPE's
+classes are told by one of ``astrid data scope``; without their folders they are left as they are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ import matplotlib.pyplot as plt
 
 from astrid.images import SimulationConfig, difference, forced_photometry, read_frame, simulate_pair
 from astrid.learn.dataset import Dataset
+from astrid.learn.metrics import aucpr, interval
 from astrid.learn.prediction import Predictor
-from astrid.learn.registry import live
+from astrid.learn.registry import find_bundle, live
 from astrid.learn.robustness import robustness
+from astrid.lightcurves.classes import taxonomy
 from astrid.lightcurves.dmdt import MAHABAL_2017
+from astrid.survey.active_round import probabilities_of
+from astrid.survey.class_importance import draw_importance, importance
+from astrid.survey.curve_images import plot_classes
 from astrid.survey.realbogus_data import simulate_realbogus
 from astrid.zoo import task
 
@@ -131,30 +136,49 @@ def flips(path: Path) -> None:
 def dmdt_classes(path: Path, folder: Path) -> None:
     """The median dm-dt image of each class of variable stars of the Catalina survey."""
     dataset = Dataset.open(folder)
-    labels, images = dataset.column("variable"), dataset.arrays["dmdt"][..., 0]
-    classes = [name for name in task("dmdt").heads["variable"].labels if (labels == name).any()]
-    figure, panels = plt.subplots(2, 4, figsize=(11, 5.2), sharex=True, sharey=True, layout="constrained")
-    dm, dt = MAHABAL_2017.dm, MAHABAL_2017.dt
-    for axes, name in zip(panels.flat, classes, strict=False):
-        own = labels == name
-        median = np.median(images[own], axis=0)
-        axes.imshow(
-            np.sqrt(median),
-            cmap="magma",
-            aspect="auto",
-            origin="lower",
-            extent=(0, len(dt) - 1, 0, len(dm) - 1),
-        )
-        axes.set_title(f"{name.replace('_', ' ')}, {own.sum()} stars", fontsize=10, color=INK)
-        columns, rows = (0, 4, 8, 13, 18, 23), (0, 4, 8, 11, 14, 18, 22)
-        axes.set_xticks(columns, [f"{dt[k]:.2g}" if dt[k] < 100 else f"{dt[k]:.0f}" for k in columns])
-        axes.set_yticks(rows, [f"{dm[k]:g}" for k in rows])
-    for axes in panels.flat[len(classes) :]:
-        axes.set_visible(False)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("dm, mag; fainter is up")
-    for axes in panels[-1]:
-        axes.set_xlabel("dt, days")
+    labels, roots = dataset.column("variable"), dataset.arrays["dmdt"][..., 0]
+    classes = task("dmdt").heads["variable"].labels
+    rows = np.concatenate([np.flatnonzero(labels == name) for name in classes])
+    plot_classes(roots[rows] ** 2, labels[rows], MAHABAL_2017).savefig(path, dpi=80)
+
+
+def scope_numbers(path: Path, folder: Path) -> None:
+    """Which numbers SCOPE's classes are told by."""
+    draw_importance(importance(find_bundle("scope.crts1"), Dataset.open(folder)), path)
+
+
+def scope_trees(path: Path, folder: Path) -> None:
+    """Both trees of SCOPE: how many stars each class has, and how well it is found among stars held back."""
+    dataset = Dataset.open(folder)
+    test = np.flatnonzero(dataset.column("part") == "test")
+    said = probabilities_of(Predictor(find_bundle("scope.crts1")), dataset, test)
+    groups, every = dataset.groups()[test], taxonomy()
+    figure, panels = plt.subplots(1, 2, figsize=(12, 8.4), layout="constrained")
+    for axes, tree in zip(panels, ("phenomenological", "ontological"), strict=True):
+        codes = every.below(tree)
+        for y, code in enumerate(codes):
+            labels = dataset.column(code) if code in dataset.rows.column_names else np.full(len(dataset), 0.0)
+            stars, told = int((labels >= 0.5).sum()), code in said
+            ink = INK if told else "#9298a5"
+            indent = len(every.ancestors[code]) * 0.07
+            axes.text(-1.32 + indent, y, every[code].name, va="center", color=ink, fontsize=9)
+            axes.text(
+                -0.04, y, f"{stars:,}" if stars else "–", va="center", ha="right", fontsize=9, color=ink
+            )
+            if not told:
+                continue
+            known = np.isfinite(labels[test])
+            truth, p = labels[test][known], said[code][known]
+            area = aucpr(truth, p)
+            low, high = interval(aucpr, truth, p, groups=groups[known], n=200)
+            error = [[max(area - low, 0)], [max(high - area, 0)]]
+            axes.barh(y, area, 0.6, color="#7fafd3", xerr=error, error_kw={"ecolor": INK, "elinewidth": 1})
+            axes.text(1.03, y, code, va="center", color="#1a5a85", fontsize=9)
+        axes.text(-0.04, -1, "stars", ha="right", va="center", fontsize=9, color="#646b7a")
+        axes.set(xlim=(-1.34, 1.17), ylim=(len(codes) - 0.3, -1.5), xticks=(0, 0.5, 1), yticks=())
+        axes.set_title(tree, fontsize=11, color=INK, loc="left")
+        axes.set_xlabel("AUCPR on the test part, 95 %", loc="right")
+        axes.spines[["top", "right", "left"]].set_visible(False)
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
@@ -167,3 +191,6 @@ if __name__ == "__main__":
         caustic_exit(STATIC / "caustic_exit.png", Path(sys.argv[1]))
     if len(sys.argv) > 2:
         dmdt_classes(STATIC / "dmdt_classes.png", Path(sys.argv[2]))
+    if len(sys.argv) > 3:
+        scope_numbers(STATIC / "scope_numbers.png", Path(sys.argv[3]))
+        scope_trees(STATIC / "scope_trees.png", Path(sys.argv[3]))

@@ -87,6 +87,22 @@ def test_images_are_those_of_the_library_in_both_formats(given, tmp_path):
                 assert np.array_equal(images[names.index(curve.name)], dmdt(curve.good(), SCOPE, "unit"))
 
 
+def test_with_labels_each_class_has_its_median_image(given, tmp_path):
+    labels = tmp_path / "labels.csv"
+    rows = [f"{1000 + k},{'even' if k % 2 == 0 else 'odd'}" for k in range(30)]
+    labels.write_text("\n".join(["name,class", *rows]))
+    out = tmp_path / "images.npz"
+    result = said("lightcurves", "dmdt", given.points, "--out", out, "--labels", labels)
+    with np.load(out) as data:
+        wanted = ["" if int(n) >= 1030 else ("odd", "even")[int(n) % 2 == 0] for n in data["name"].tolist()]
+        assert data["class"].tolist() == wanted
+    assert result["classes"] == {name: wanted.count(name) for name in ("even", "odd")}
+    labels.write_text("name,class\nnobody,odd\n")
+    words = [str(one) for one in ("lightcurves", "dmdt", given.points, "--out", out, "--labels", labels)]
+    refused = CliRunner().invoke(app, words)
+    assert "no light curve is in" in refused.stderr
+
+
 def test_a_source_is_imported_shown_and_its_catalogue_run_over(given, tmp_path, monkeypatch):
     monkeypatch.setenv("ASTRID_CATALOGS", str(tmp_path / "catalogs"))
     monkeypatch.chdir(tmp_path)

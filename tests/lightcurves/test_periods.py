@@ -215,6 +215,15 @@ def test_false_alarms_are_those_of_astropy():
     assert periods.log_false_alarm(0.01, points, 1, 10.0) == 0.0
 
 
+@pytest.mark.parametrize("n", [400, 4000])
+def test_a_false_alarm_below_the_smallest_float_has_its_logarithm(n):
+    # of two degrees of freedom the upper tail of F is (1 - power)^(free / 2)
+    time = np.linspace(0, 100, n)
+    points = clean_points(time, np.sin(time), np.full(n, 0.1))
+    wanted = (n - 3) / 2 * np.log10(1 - 0.6) + np.log10(10 * points.baseline)
+    assert periods.log_false_alarm(0.6, points, 1, 10.0) == pytest.approx(wanted, rel=1e-9)
+
+
 def test_variance_ratio_of_noise_has_the_mean_of_its_distribution():
     rng = np.random.default_rng(SEED)
     time = np.sort(rng.uniform(0, 100, 60))

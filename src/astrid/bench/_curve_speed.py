@@ -164,7 +164,8 @@ def _searches(path: str | None, size: int, turns: int) -> dict[str, float]:
     from astropy.timeseries import BoxLeastSquares, LombScargle
 
     ends = {"fmin": grid.start, "fmax": grid.stop, "Nf": size}
-    fast = light_curve.Periodogram(peaks=1, freqs=frequencies, fast=True)
+    power = 2 ** round(np.log2(size))  # its frequencies begin at 0 and are a power of two and one
+    fast = light_curve.Periodogram(peaks=1, freqs=np.linspace(0, grid.stop, power + 1), fast=True)
     m, unit = np.ascontiguousarray(y), np.ones_like(y)
     level = (20 * (y - y.min()) / np.ptp(y) / 2).clip(0, 9).astype(np.int64)
     entropy, variance = _naive()
@@ -175,7 +176,7 @@ def _searches(path: str | None, size: int, turns: int) -> dict[str, float]:
         "Lomb-Scargle: astropy fast": (
             lambda: LombScargle(t, y, e).power(frequencies, method="fast", assume_regular_frequency=True), 1
         ),
-        "Lomb-Scargle: light-curve, without errors": (lambda: fast(t, m, unit, sorted=True), 1),
+        "Lomb-Scargle: light-curve, without errors": (lambda: fast(t, m, unit, sorted=True), size / power),
         "4 harmonics: nifty-ls chi2": (
             lambda: nifty_ls.lombscargle(t, y, e, nterms=4, backend="finufft_chi2", nthreads=1, **ends), 1
         ),

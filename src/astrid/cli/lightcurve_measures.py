@@ -95,10 +95,18 @@ def dmdt_(
     ] = "fraction",
     smooth: Annotated[bool, typer.Option("--smooth", help="Spread each pair by its errors.")] = False,
     band: Band = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the name and the class of each source: the picture has the median of each class.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Over which the curves are divided.", min=1)] = 1,
     json: Json = False,
 ) -> None:
-    """Make the dm-dt images of light curves, and a picture of their mean.
+    """Make the dm-dt images of light curves, and a picture of their mean; with --labels, of each class.
 
     Example: `astrid lightcurves dmdt sources.parquet --grid scope --out images.npz`
     """
@@ -114,6 +122,7 @@ def dmdt_(
             smooth=smooth,
             band=band,
             threads=threads,
+            labels=labels,
             on_progress=on_progress,
         )
     result = summary | {"set_aside": [*_listed(problems), *summary["set_aside"]]}
@@ -219,6 +228,7 @@ def _counts(result: dict[str, Any]) -> RenderableType:
         for key, value in result.items()
         if isinstance(value, int | str) and value != ""
     ]
+    rows += [(name, f"{n:,}") for name, n in result.get("classes", {}).items()]
     aside = result.get("set_aside") or []
     if isinstance(aside, dict):
         rows += [("set aside", f"{n:,}: {reason}") for reason, n in aside.items()]

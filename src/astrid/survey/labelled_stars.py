@@ -22,7 +22,7 @@ from astrid.errors import DataError, LightCurveError
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.reading import read_lightcurves
 
-__all__ = ["Star", "labelled_stars"]
+__all__ = ["Star", "class_names", "labelled_stars"]
 
 _SAME = 3.0  # arcsec: curves nearer than this are of one star, seen in two fields
 _EROS = {1: "binary", 2: "cepheid", 3: "rr_lyrae", 4: "mira"}
@@ -86,6 +86,22 @@ def labelled_stars(
         Star(curve, _class(table[curve.name], labels), group, _period(table[curve.name]))
         for curve, group in zip(found, groups, strict=True)
     ]
+
+
+def class_names(labels: str | Path) -> dict[str, str]:
+    """Read the class of each light curve, by its name.
+
+    Parameters
+    ----------
+    labels : str or Path
+        As for `labelled_stars`.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or a row has no class.
+    """
+    return {name: _class(row, labels) for name, row in _labels(Path(labels)).items()}
 
 
 def _labels(path: Path) -> dict[str, dict[str, str]]:
