@@ -19,7 +19,7 @@ from astrid.store.writing import PACKETS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["alert", "counts", "list_batches", "object_keys", "packet", "score_table"]
+__all__ = ["alert", "counts", "has_packet", "list_batches", "object_keys", "packet", "score_table"]
 
 
 def alert(database: Database, survey: str, alert_id: str) -> AlertRecord | None:
@@ -53,6 +53,14 @@ def packet(database: Database, folder: Path, survey: str, alert_id: str) -> tupl
             "scores are kept"
         )
     return read_packet(folder / PACKETS / pack, Place(bytes(sha256), suffix, offset, length)), suffix
+
+
+def has_packet(database: Database, survey: str, alert_id: str) -> bool:
+    """Whether the packet of an alert is kept; see `Store.has_packet`."""
+    query = sa.select(batches.c.pack_removed.is_(None))
+    query = query.join_from(alerts, batches, alerts.c.batch == batches.c.id)
+    query = query.where((alerts.c.survey == survey) & (alerts.c.alert_id == alert_id))
+    return bool(database.read(lambda connection: connection.scalar(query)))
 
 
 def object_keys(database: Database, survey: str, object_id: str) -> list[tuple[str, str]]:

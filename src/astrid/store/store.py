@@ -171,6 +171,14 @@ class Store:
         """
         return lookup.packet(self._database, self.folder, survey, alert_id)
 
+    def has_packet(self, survey: str, alert_id: str) -> bool:
+        """Whether there is such an alert and its packet was not removed by the rule of retention."""
+        return lookup.has_packet(self._database, survey, alert_id)
+
+    def object_keys(self, survey: str, object_id: str) -> list[Key]:
+        """The alerts of an object in the order in which they came."""
+        return lookup.object_keys(self._database, survey, object_id)
+
     def cone(self, ra: float, dec: float, radius: float) -> pa.Table:
         """Alerts around a position, the nearest first.
 

@@ -311,6 +311,10 @@ class FilterBank:
                 found[name] &= place.holds(*sky)
         return found
 
+    def interrupt(self) -> None:
+        """End the question that another thread is asking: it fails there, and nothing passes."""
+        self._connection.interrupt()
+
     def _on_sky(self, table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ra, dec = (
             table[name].to_numpy().astype(np.float64)
