@@ -56,7 +56,9 @@ Skips = Callable[[str], Mapping[str, frozenset[str]]]
 """Schema name -> fields that are not read whole, and which fields of their items are; see `Schema.reader`."""
 
 
-def packets_in(name: str, content: Any, book: SchemaBook, skips: Skips) -> Iterator[Packet]:
+def packets_in(
+    name: str, content: Any, book: SchemaBook, skips: Skips, largest: int = _LARGEST
+) -> Iterator[Packet]:
     """The packets in the bytes of a file or message.
 
     Parameters
@@ -68,6 +70,8 @@ def packets_in(name: str, content: Any, book: SchemaBook, skips: Skips) -> Itera
         For those that do not carry their schema.
     skips : callable
         Says for the name of a schema what is not read whole.
+    largest : int
+        Bytes of a block when unpacked; larger ones are not read.
 
     Yields
     ------
@@ -88,7 +92,7 @@ def packets_in(name: str, content: Any, book: SchemaBook, skips: Skips) -> Itera
         schema = parse_schema(facts.get(b"avro.schema", b""))
         read, place = schema.reader(skips(schema.name)), start
         while place < len(content):
-            block, n, after = _block(content, place, codec, sync)
+            block, n, after = _block(content, place, codec, sync, largest)
             records, at = [], 0
             for _ in range(n):
                 record, end = read(block, at)
@@ -149,7 +153,7 @@ def _text(content: Any, place: int) -> tuple[bytes, int]:
     return content[place : place + length], place + length
 
 
-def _block(content: Any, place: int, codec: bytes, sync: bytes) -> tuple[bytes, int, int]:
+def _block(content: Any, place: int, codec: bytes, sync: bytes, largest: int) -> tuple[bytes, int, int]:
     """The bytes of a block, how many records are in it, and where it ends."""
     count, place = varint(content, place)
     size, place = varint(content, place)
@@ -162,11 +166,11 @@ def _block(content: Any, place: int, codec: bytes, sync: bytes) -> tuple[bytes, 
     if codec == b"deflate":
         unpacker = zlib.decompressobj(-15)
         try:
-            block = unpacker.decompress(block, _LARGEST)
+            block = unpacker.decompress(block, largest)
         except zlib.error as error:
             raise PacketError(f"a block's compression is broken ({error})") from error
         if not unpacker.eof:
-            raise PacketError(f"a block ends too early, or has more than {_LARGEST} bytes when unpacked")
+            raise PacketError(f"a block ends too early, or has more than {largest} bytes when unpacked")
     return block, count, end + 16
 
 
