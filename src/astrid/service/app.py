@@ -32,12 +32,17 @@ __all__ = ["PUBLIC", "ROUTERS", "create_app"]
 
 PUBLIC: tuple[str, ...] = (
     "pages.login",
+    "pages.style",
     "routes.health",
 )
 """Modules of `astrid.service` whose ``router`` has routes for everybody; the others of them say so."""
 
 ROUTERS: tuple[str, ...] = (
     "routes.accounts",
+    "routes.labels",
+    "pages.review",
+    "pages.objects",
+    "pages.accounts",
 )  # fmt: skip
 """Modules whose ``router`` is for people with an account only; a new one adds its line here."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from astrid.service.settings import Settings
 from astrid.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["STATIC", "State", "StateOf", "get_state", "templates"]
 
@@ -39,6 +40,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["static"] = _Static()
+    environment.filters |= {"day": _time("%Y-%m-%d"), "moment": _time("%Y-%m-%d %H:%M")}
     return environment
 
 
@@ -111,6 +113,11 @@ def get_state(request: Request) -> State:
 
 StateOf = Annotated[State, Depends(get_state)]
 """The annotation of a parameter that gets the state."""
+
+
+def _time(form: str) -> Callable[[float], str]:
+    """Writes a time in seconds since 1970 as text, UTC."""
+    return lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime(form)
 
 
 class _Static:

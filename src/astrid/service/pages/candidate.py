@@ -58,13 +58,19 @@ def facts(row: Mapping[str, Any]) -> list[dict[str, str]]:
     last = get("last_limit")
     since = _number(get("last_limit_age"), 1)
     add("last limit", None if last is None else f"{last:.2f}, {since} d before", "visit without a detection")
-    add("chip", None if get("x") is None else f"{get('x'):.0f}, {get('y') or 0:.0f} px", "column and row, from 0")
+    add(
+        "chip",
+        None if get("x") is None else f"{get('x'):.0f}, {get('y') or 0:.0f} px",
+        "column and row, from 0",
+    )
     add("position", _position(get("ra"), get("dec")), "right ascension and declination, ICRS")
     add("galactic", _galactic(get("ra"), get("dec")), "longitude and latitude")
     mjd = get("mjd")
     if mjd is not None:
         moment = datetime.fromtimestamp((mjd - _EPOCH) * _DAY, UTC)
-        add("time", f"{moment:%Y-%m-%d %H:%M}", f"{get('time_scale') or 'of an unknown scale'}, MJD {mjd:.5f}")
+        add(
+            "time", f"{moment:%Y-%m-%d %H:%M}", f"{get('time_scale') or 'of an unknown scale'}, MJD {mjd:.5f}"
+        )
     add("night", get("night"))
     add("images", get("image_problem"), "why there is no full set")
     return found
@@ -314,6 +320,6 @@ def _galactic(ra: float | None, dec: float | None) -> str | None:
 
 def no_curve() -> dict[str, Any]:
     """The light curve of what belongs to no object."""
-    return {name: [] for name in ("mjd", "mag", "err", "limit", "band", "positive", "forced", "now", "alert_id")} | {
-        "time_scale": None
-    }
+    return {
+        name: [] for name in ("mjd", "mag", "err", "limit", "band", "positive", "forced", "now", "alert_id")
+    } | {"time_scale": None}

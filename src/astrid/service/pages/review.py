@@ -5,24 +5,20 @@ They show what `astrid.review` decides; answers come back through the routes of 
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from importlib import resources
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 
 from astrid.alerts import SchemaBook
 from astrid.errors import AstridError
 from astrid.review.profiles import QUEUE_COLUMNS, Profile, listing, profiles, read_profile, save
 from astrid.review.vocabulary import ACTIONS, Vocabulary, questions
-from astrid.service.access import Labeller, User, Viewer, get_user
+from astrid.service.access import Labeller, User, Viewer
 from astrid.service.audit import audit
 from astrid.service.errors import Problem
 from astrid.service.pages import candidate as shown
-from astrid.service.paging import not_modified, tag_of
 from astrid.service.routes.labels import profile_of, task_of
 from astrid.service.state import State, StateOf
 
@@ -39,26 +35,10 @@ Task = Annotated[str | None, Query(max_length=64)]
 Name = Annotated[str | None, Query(max_length=64)]
 
 
-@router.get("/review/page.css")
-def style(request: Request) -> Response:
-    """Colours and type, which the pages share with the reports that AstrID writes."""
-    content, tag = _style()
-    return not_modified(request, tag) or Response(
-        content, headers={"ETag": tag, "Cache-Control": "public, max-age=3600"}, media_type="text/css"
-    )
-
-
-@router.get("/review/api/me")
-def me(request: Request) -> JSONResponse:
-    """Who I am and what proves that a request is of one of our pages: only our own pages can read it."""
-    user = get_user(request)
-    csrf = request.scope.get("state", {}).get("csrf", "")
-    facts = {"user": user.name if user else None, "role": user.role if user else None, "csrf": csrf}
-    return JSONResponse(facts, headers={"Cache-Control": "no-store"})
-
-
 @router.get("/review/scan")
-def scan(request: Request, state: StateOf, user: Labeller, task: Task = None, profile: Name = None) -> Response:
+def scan(
+    request: Request, state: StateOf, user: Labeller, task: Task = None, profile: Name = None
+) -> Response:
     """One candidate at a time."""
     return state.page(request, "scan.html", **_asked(state, user, task, profile))
 
@@ -133,9 +113,7 @@ def queue(
             view = profile_of(state, user.name, profile) or view
         elif sql is not None:
             view = _profile(profile or "all", sql, order, descending, hide, columns)
-        table, n = listing(
-            state.store, name, view, user=user.name, limit=_PAGE, offset=(page - 1) * _PAGE
-        )
+        table, n = listing(state.store, name, view, user=user.name, limit=_PAGE, offset=(page - 1) * _PAGE)
     except AstridError as error:
         problem = _sentence(error)
         table, n = listing(state.store, name, Profile(), user=user.name, limit=_PAGE, offset=0)
@@ -159,7 +137,9 @@ def queue(
             "sorted": one == view.order and ("descending" if view.descending else "ascending"),
             "address": None
             if one == "mine"
-            else _query({**query, "order": one, "descending": str(one == view.order and not view.descending).lower()}),
+            else _query(
+                {**query, "order": one, "descending": str(one == view.order and not view.descending).lower()}
+            ),
         }
         for one in wanted
     ]
@@ -239,9 +219,7 @@ def _tags(vocabulary: Vocabulary) -> dict[str, list[Any]]:
     return found
 
 
-def _profile(
-    name: str, sql: str, order: str | None, descending: bool, hide: str, columns: str
-) -> Profile:
+def _profile(name: str, sql: str, order: str | None, descending: bool, hide: str, columns: str) -> Profile:
     return read_profile(
         {
             "name": name,
@@ -275,8 +253,3 @@ def _cell(name: str, value: Any) -> dict[str, Any]:
         return {"text": f"{value:.{_DIGITS.get(name, 3)}f}".replace("-", "−"), "number": True}
     return {"text": str(value)[:80], "number": number}
 
-
-@cache
-def _style() -> tuple[bytes, str]:
-    content = resources.files("astrid.pages").joinpath("templates", "page.css").read_bytes()
-    return content, tag_of(hashlib.sha256(content).hexdigest())

@@ -30,7 +30,9 @@ router = APIRouter(prefix="/api/v1/labels", tags=["labels"])
 _KEY = r"^[A-Za-z0-9_.:-]{8,100}$"
 _ASKED = responses(400, 401, 403, 422, 503)
 
-Task = Annotated[str | None, Query(max_length=64, description="A system of the zoo; that of the service if left out.")]
+Task = Annotated[
+    str | None, Query(max_length=64, description="A system of the zoo; that of the service if left out.")
+]
 
 
 class NewAnswer(BaseModel):
@@ -115,8 +117,12 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: str | None = Field(default=None, max_length=64)
-    items: list[tuple[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=200)]]] | None = Field(
-        default=None, max_length=1000, description="Survey and number of alerts; all that one has if left out."
+    items: list[tuple[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=200)]]] | None = (
+        Field(
+            default=None,
+            max_length=1000,
+            description="Survey and number of alerts; all that one has if left out.",
+        )
     )
 
 
@@ -148,7 +154,9 @@ def list_labels(
 ) -> Answers:
     """Answers in the order in which they were stored."""
     after = place_after(request, cursor, (int,))
-    table = state.store.labels.of_task(task_of(state, task), undone=undone, users=None if of is None else [of])
+    table = state.store.labels.of_task(
+        task_of(state, task), undone=undone, users=None if of is None else [of]
+    )
     rows = [row for row in table.to_pylist() if after is None or row["id"] > after[0]]
     page = rows[:limit]
     link, headers = next_link(request, [page[-1]["id"]]) if len(rows) > limit else (None, {})
@@ -164,7 +172,8 @@ def choices(state: StateOf, user: Viewer, task: Task = None) -> Choices:
         task=vocabulary.task,
         title=vocabulary.title,
         labels=[
-            {"label": one.label, "keys": list(one.keys), "positive": one.positive} for one in vocabulary.choices
+            {"label": one.label, "keys": list(one.keys), "positive": one.positive}
+            for one in vocabulary.choices
         ],
         tags=[{"tag": one.name, "kind": one.kind, "meaning": one.meaning} for one in vocabulary.tags],
     )

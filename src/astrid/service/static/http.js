@@ -6,9 +6,9 @@ const csrf = () => meta("csrf")?.content ?? "";
 /** Asks for the token again, as after a restart of a service without accounts; no if somebody else is logged in. */
 async function renewed() {
   try {
-    const response = await fetch("/review/api/me", { credentials: "same-origin", signal: AbortSignal.timeout(10000) });
-    const { user, csrf } = await response.json();
-    if (!csrf || user !== meta("user")?.content || csrf === meta("csrf").content) return false;
+    const response = await fetch("/api/v1/account", { credentials: "same-origin", signal: AbortSignal.timeout(10000) });
+    const { name, csrf } = await response.json();
+    if (!csrf || name !== meta("user")?.content || csrf === meta("csrf").content) return false;
     meta("csrf").content = csrf;
     return true;
   } catch {
