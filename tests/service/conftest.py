@@ -14,10 +14,9 @@ from starlette.testclient import TestClient
 
 from astrid.service.app import create_app
 from astrid.service.passwords import hash_password
-from astrid.service.routes.accounts import new_token
-from astrid.service.sessions import digest
 from astrid.service.settings import Settings
 from astrid.service.state import State
+from astrid.service.tokens import digest, new_token
 from astrid.store import open_store
 
 BASE = "http://127.0.0.1:8000"
@@ -46,20 +45,19 @@ class Service:
 
     def client(self, **headers: str) -> TestClient:
         """Somebody without proof; on a laptop without accounts that is its owner."""
-        client = TestClient(
+        if self._running is None:  # its entry starts the service, and its exit ends it
+            self._running = self._stack.enter_context(self._new({}))
+        return self._new(headers)
+
+    def _new(self, headers: dict[str, str]) -> TestClient:
+        return TestClient(
             self.app,
             base_url=self.base,
             headers=headers,
+            client=("127.0.0.1", 50000),
             raise_server_exceptions=False,
             follow_redirects=False,
         )
-        if self._running is None:  # its entry starts the service, and its exit ends it
-            self._running = self._stack.enter_context(client)
-            client = TestClient(
-                self.app, base_url=self.base, headers=headers, raise_server_exceptions=False,
-                follow_redirects=False,
-            )  # fmt: skip
-        return client
 
     def with_cookie(self, role: str, *, csrf: bool = True) -> TestClient:
         """A browser in which somebody has logged in."""
@@ -71,7 +69,7 @@ class Service:
 
     def with_token(self, role: str) -> TestClient:
         """A program that has a token."""
-        _, token = new_token(self.state, role, "test", None, "test")
+        _, token = new_token(self.state.store.accounts, role, "test", None, "test")
         return self.client(Authorization=f"Bearer {token}")
 
     def close(self) -> None:

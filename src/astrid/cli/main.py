@@ -32,6 +32,7 @@ NOUNS = {
     "lightcurves": ("astrid.cli.lightcurves", "Light curves: features, periods, images, pages, classes."),
     "survey": ("astrid.cli.survey", "Runs over whole catalogues, on one machine or many."),
     "catalogs": ("astrid.cli.catalogs", "Catalogues of the sky: import, list, match."),
+    "serve": ("astrid.cli.serve", "The service: an interface over HTTP, pages to review on, accounts."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),
 }
 """Noun -> the module whose ``app`` holds its verbs, and one line of help."""

@@ -6,7 +6,6 @@ What is found goes into the state of the request: ``user``, ``csrf`` and ``proof
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from astrid.errors import AstridError
 from astrid.service import sessions
 from astrid.service.access import User
 from astrid.service.errors import answer, translate
-from astrid.service.settings import is_loopback
+from astrid.service.settings import is_loopback, operator
 from astrid.service.state import State
+from astrid.service.tokens import digest
 
-__all__ = ["Authentication", "Known", "operator"]
+__all__ = ["Authentication", "Known"]
 
 _THREADS = 8  # that look into the database for this
 _LOOK_AGAIN = 1.0  # s: how soon the first account of a laptop is noticed
@@ -51,16 +51,6 @@ class Known:
     proof: str = ""
 
 
-def operator() -> User:
-    """Who runs the service, to whom a laptop without accounts belongs."""
-    import getpass
-
-    try:
-        return User(getpass.getuser(), "admin")
-    except (OSError, KeyError):  # a container may have no name for us
-        return User(f"user {os.getuid()}" if hasattr(os, "getuid") else "user", "admin")
-
-
 class Authentication:
     """ASGI middleware that finds out who asks; nobody is refused here who sends no proof at all.
 
@@ -74,7 +64,7 @@ class Authentication:
         self._app = app
         self._state = state
         self._threads = anyio.CapacityLimiter(_THREADS)
-        self._operator = Known(operator(), secrets.token_urlsafe(32), "local")
+        self._operator = Known(User(operator(), "admin"), secrets.token_urlsafe(32), "local")
         self._without_accounts = state.settings.is_local
         self._looked = -_LOOK_AGAIN
 
@@ -118,7 +108,7 @@ class Authentication:
         return Known()
 
     def _by_token(self, token: str) -> Known | None:
-        record = self._state.store.accounts.find_token(sessions.digest(token))
+        record = self._state.store.accounts.find_token(digest(token))
         return None if record is None else Known(User(record.name, record.role), "", "token")
 
     def _by_session(self, cookie: str) -> Known | None:
@@ -137,9 +127,7 @@ class Authentication:
             self._looked = now
         # a proxy on this machine would make everybody the operator
         client = scope.get("client")
-        return not any(name in headers for name in _FORWARDED) and (
-            client is None or is_loopback(client[0]) or client[0] == "testclient"
-        )
+        return not any(name in headers for name in _FORWARDED) and (client is None or is_loopback(client[0]))
 
 
 def _cookie(headers: Headers, name: str) -> str | None:

@@ -6,7 +6,6 @@ from the database.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 
@@ -14,19 +13,15 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from astrid.service.state import State
+from astrid.service.tokens import digest
 from astrid.store.accounts import SessionRecord
 
-__all__ = ["LONGEST", "begin", "cookie_name", "digest", "end", "find", "forget"]
+__all__ = ["LONGEST", "begin", "cookie_name", "end", "find", "forget"]
 
 LONGEST = 7 * 86400.0
 """Seconds after which one has to log in again, however busy a session is."""
 
 _EXTEND_AFTER = 600.0  # s: a session that is used all the time is not written each time
-
-
-def digest(secret: str) -> str:
-    """What is kept of a secret: with 256 random bits in it, no slow hash is needed."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def cookie_name(state: State, scope: Scope) -> str:

@@ -5,14 +5,16 @@ It holds values only; what follows from them is decided where it is done.
 
 from __future__ import annotations
 
+import getpass
 import ipaddress
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from astrid.errors import UsageError
 
-__all__ = ["Settings", "is_loopback"]
+__all__ = ["Settings", "is_loopback", "operator"]
 
 _MIB = 1 << 20
 
@@ -25,6 +27,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def operator() -> str:
+    """Who runs this process, to whom a laptop without accounts belongs."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may have no name for us
+        return f"user {os.getuid()}"
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import Annotated, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from astrid.service import log_in, sessions
+from astrid.service import log_in
 from astrid.service.access import Admin, Viewer
 from astrid.service.errors import Problem, responses
 from astrid.service.passwords import hash_password
 from astrid.service.state import State, StateOf
+from astrid.service.tokens import new_token
 from astrid.store.accounts import TokenRecord, UserRecord
 
-__all__ = ["PREFIX", "new_token", "router"]
-
-PREFIX = "astrid_"
-"""What a token begins with, so that one that was published by mistake is found."""
+__all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1", tags=["accounts"])
 
@@ -112,21 +108,6 @@ class UserChange(_Body):
     password: str | None = Field(None, max_length=_LONGEST)
 
 
-def new_token(state: State, user: str, name: str, days: float | None, by: str) -> tuple[int, str]:
-    """Make a token of a user.
-
-    Returns
-    -------
-    number : int
-    token : str
-        The secret, of which only the hash is kept.
-    """
-    secret = PREFIX + secrets.token_urlsafe(32)
-    expires = None if days is None else time.time() + 86400 * days
-    number = state.store.accounts.add_token(user, name, sessions.digest(secret), expires, by=by)
-    return number, secret
-
-
 @router.get("/account", responses=responses(401))
 async def account(request: Request, user: Viewer) -> Account:
     """Who one is."""
@@ -161,7 +142,7 @@ def own_tokens(state: StateOf, user: Viewer) -> list[TokenFacts]:
 def make_token(request: Request, state: StateOf, user: Viewer, wanted: TokenWanted) -> NewToken:
     """Make a token of one's own, which may what its owner may."""
     _in_person(request)
-    number, secret = new_token(state, user.name, wanted.name, wanted.days, user.name)
+    number, secret = new_token(state.store.accounts, user.name, wanted.name, wanted.days, user.name)
     record = next(one for one in state.store.accounts.tokens(user.name) if one.id == number)
     return NewToken(**record._asdict(), token=secret)
 
