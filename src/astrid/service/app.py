@@ -34,11 +34,21 @@ PUBLIC: tuple[str, ...] = (
     "pages.login",
     "pages.style",
     "routes.health",
+    "routes.readiness",
 )
 """Modules of `astrid.service` whose ``router`` has routes for everybody; the others of them say so."""
 
 ROUTERS: tuple[str, ...] = (
     "routes.accounts",
+    "routes.classify",
+    "routes.inference",
+    "routes.models",
+    "routes.candidates",
+    "routes.cutouts",
+    "routes.explanations",
+    "routes.objects",
+    "routes.filters",
+    "routes.events",
     "routes.labels",
     "pages.review",
     "pages.objects",
