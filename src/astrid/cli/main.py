@@ -31,6 +31,7 @@ NOUNS = {
     "alerts": ("astrid.cli.alerts", "Alerts of surveys: inspect, export, score, retry."),
     "lightcurves": ("astrid.cli.lightcurves", "Light curves: features, periods, images, pages, classes."),
     "survey": ("astrid.cli.survey", "Runs over whole catalogues, on one machine or many."),
+    "review": ("astrid.cli.review", "Review: what people are asked, what they answered, what is learned."),
     "catalogs": ("astrid.cli.catalogs", "Catalogues of the sky: import, list, match."),
     "serve": ("astrid.cli.serve", "The service: an interface over HTTP, pages to review on, accounts."),
     "bench": ("astrid.cli.bench", "Measure AstrID and compare it with its peers."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astrid.store.statements import Key
     from astrid.store.store import Store
 
-__all__ = ["Opinion", "Said", "answer", "answer_many", "opinions", "undo"]
+__all__ = ["Opinion", "Said", "answer", "answer_many", "checked", "opinions", "undo"]
 
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{8,100}")
 _LONGEST_NOTE = 2000  # characters
@@ -124,7 +124,9 @@ def answer_many(store: Store, task: str, user: str, said: Sequence[Said]) -> lis
         As of `answer`.
     """
     vocabulary = questions(task)
-    checked = [(one, _checked(vocabulary, one)) for one in said]
+    named = [
+        checked(vocabulary, one.key, one.answer, one.label, one.tags, one.note, one.seconds) for one in said
+    ]
     keys = [(one.item[0], one.item[1]) for one in said]
     for survey, alert_id in sorted(store.labels.missing_alerts(keys)):
         raise StoreError(
@@ -133,7 +135,7 @@ def answer_many(store: Store, task: str, user: str, said: Sequence[Said]) -> lis
     known = opinions(store, task, keys)
     now = time.time()
     labels = []
-    for (one, tags), (survey, alert_id) in zip(checked, keys, strict=True):
+    for one, tags, (survey, alert_id) in zip(said, named, keys, strict=True):
         opinion = known.get((survey, alert_id))
         bundle, hash, score = opinion or (None, None, None)
         labels.append(
@@ -214,16 +216,30 @@ def _live_hash(task: str) -> str | None:
     return None if bundle is None else bundle.hash
 
 
-def _checked(vocabulary: Vocabulary, said: Said) -> tuple[str, ...]:
-    """The tags by their names, of an answer that can be stored."""
-    if not _KEY.fullmatch(said.key):
+def checked(
+    vocabulary: Vocabulary,
+    key: str,
+    answer: str,
+    label: str | None,
+    tags: Iterable[str],
+    note: str,
+    seconds: float | None,
+) -> tuple[str, ...]:
+    """Look at an answer that is to be stored; the names of its tags.
+
+    Raises
+    ------
+    UsageError
+        It cannot be stored.
+    """
+    if not _KEY.fullmatch(key):
         raise UsageError(
-            f"the key {said.key[:100]!r} of an answer is none; give 8 to 100 letters, digits and _ . : -"
+            f"the key {key[:100]!r} of an answer is none; give 8 to 100 letters, digits and _ . : -"
         )
-    if len(said.note) > _LONGEST_NOTE:
-        raise UsageError(f"the note has {len(said.note)} characters; shorten it to {_LONGEST_NOTE}")
-    if "\0" in said.note or any("\ud800" <= one <= "\udfff" for one in said.note):
+    if len(note) > _LONGEST_NOTE:
+        raise UsageError(f"the note has {len(note)} characters; shorten it to {_LONGEST_NOTE}")
+    if "\0" in note or any("\ud800" <= one <= "\udfff" for one in note):
         raise UsageError("the note has a character that is none; remove it")
-    if said.seconds is not None and not (math.isfinite(said.seconds) and 0 <= said.seconds <= _LONGEST_LOOK):
-        raise UsageError(f"the answer took {said.seconds} s; give the seconds from seeing to answering")
-    return vocabulary.check(said.answer, said.label, said.tags)
+    if seconds is not None and not (math.isfinite(seconds) and 0 <= seconds <= _LONGEST_LOOK):
+        raise UsageError(f"the answer took {seconds} s; give the seconds from seeing to answering")
+    return vocabulary.check(answer, label, tags)

@@ -19,8 +19,8 @@ from astrid.store.answers import ANSWERS
 __all__ = ["ACTIONS", "Choice", "Tag", "Vocabulary", "questions", "tags"]
 
 ACTIONS = {
-    "unsure": "u", "skip": "s", "undo": "z", "note": "n", "tags": "t", "model": "m", "why": "e", "stretch": "a",
-    "invert": "i", "object": "o", "all": "x",
+    "unsure": "u", "skip": "s", "undo": "z", "note": "n", "tags": "t", "model": "m", "why": "e",
+    "stretch": "a", "invert": "i", "object": "o", "all": "x",
 }  # fmt: skip
 """Keys that mean the same for every task; no label has one of them."""
 
