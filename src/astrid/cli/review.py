@@ -15,6 +15,7 @@ import typer
 
 from astrid.cli.alert_options import Json
 from astrid.cli.output import emit, progress
+from astrid.cli.review_training import history, retrain, rollback
 from astrid.cli.store_options import DEFAULT_STORE, Database, Since, StoreFolder, Until, existing_store
 from astrid.errors import UsageError
 
@@ -283,6 +284,10 @@ def import_(
             unknown_alerts=unknown, rejects=rejects, on_progress=tell,
         )  # fmt: skip
     emit(json, vars(done), lambda: _imported(vars(done)))
+
+
+for verb in (retrain, history, rollback):
+    app.command()(verb)
 
 
 def _filter(store: Store, sql: str | None, name: str | None) -> Filter | None:
