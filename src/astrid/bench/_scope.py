@@ -1,4 +1,4 @@
-"""SCOPE's classes in the benchmark `lightcurves`: shipped bundles on stars held back, rounds of questions.
+"""SCOPE's classes in the benchmark `lightcurves`: shipped bundles on stars held back, side by side.
 
 The data set is made of that of `astrid data variables`; the test part follows from the names of the stars.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid.bench._class_rounds import round_rows
 from astrid.bench.frame import Row
 from astrid.learn.bundle import Bundle
 from astrid.learn.calibration import brier, ece, log_loss
@@ -21,19 +22,14 @@ from astrid.learn.metrics import Ranking, aucpr, limits, resampled
 from astrid.learn.prediction import Predictor
 from astrid.learn.registry import find_bundle, list_bundles
 from astrid.lightcurves.classes import taxonomy
-from astrid.survey.active_round import choose, probabilities_of, thresholds_of
+from astrid.survey.active_round import changes, probabilities_of, thresholds_of
 from astrid.survey.class_consistency import consistent, violations
 from astrid.survey.scope_set import scope_set
 
-__all__ = ["class_figures", "scope_rows", "simulated_rounds"]
+__all__ = ["class_figures", "mean_cost", "scope_rows"]
 
 _SYSTEMS = ("scope", "scope_dnn")
-_RARE = ("eb", "hp", "rrd", "rrblz", "dscu", "ceph2")
-_ASKED = (
-    ("random", 1.0, 0.0),
-    ("uncertain", 0.0, 0.0),
-    ("uncertain with 15 % random and 15 % diverse", 0.15, 0.15),
-)
+_MISS, _FALSE_ALARM = 3, 7
 _PUBLISHED = 0.7
 """SCOPE's threshold for all classes."""
 
@@ -63,9 +59,12 @@ def scope_rows(variables: Path, curves: Path, quick: bool, say: Callable[[str], 
         for name in shipped:
             say(f"classes of SCOPE: {name}")
             rows += _bundle_rows(find_bundle(name), dataset, 50 if quick else 200)
+        if len(shipped) == 2:
+            say("classes of SCOPE: trees and network side by side")
+            trees, network = (find_bundle(name) for name in sorted(shipped))
+            rows += _side_by_side(trees, network, dataset, 50 if quick else 200)
         if not quick:
-            say("rounds of questions, simulated")
-            rows += _round_rows(dataset, say)
+            rows += round_rows(dataset, Path(folder), say)
     return rows
 
 
@@ -90,13 +89,28 @@ def class_figures(truth: NDArray[np.float64], p: NDArray[np.float64], threshold:
     return found
 
 
+def mean_cost(truth: NDArray[np.float64], p: NDArray[np.float64], threshold: float) -> float:
+    """What the decisions about one class cost, for each source: 3 for a miss, 7 for a false alarm.
+
+    Parameters
+    ----------
+    truth : (n,) float64 ndarray
+        True class, 0.5 and more for yes.
+    p : (n,) float64 ndarray
+    threshold : float
+        Infinite: nothing is ever decided for the class.
+    """
+    yes, taken = truth >= 0.5, p >= threshold
+    return float((_MISS * (yes & ~taken) + _FALSE_ALARM * (~yes & taken)).mean())
+
+
 def _bundle_rows(bundle: Bundle, dataset: Dataset, resamples: int) -> list[Row]:
     rows = np.flatnonzero(dataset.column("part") == "test")
     said = probabilities_of(Predictor(bundle), dataset, rows)
     codes = tuple(code for code in taxonomy().classes if code in said)
     groups, cuts = dataset.groups()[rows], thresholds_of(bundle)
     result: list[Row] = []
-    areas, errors = [], []
+    areas, errors, costs = [], [], []
     for code in codes:
         labels = dataset.column(code)[rows]
         known = np.isfinite(labels)
@@ -121,14 +135,57 @@ def _bundle_rows(bundle: Bundle, dataset: Dataset, resamples: int) -> list[Row]:
                 result.append(Row(f"{bundle.name}, {code}: AUCPR, 95 % to", high, "", "real", n))
         areas.append(float(values[0]))
         errors.append(ece(truth, p))
+        costs.append([mean_cost(truth, p, cut) for cut in (cuts[code], _PUBLISHED, np.inf)])
     n = len(rows)
     head = [
         Row(f"{bundle.name}: mean AUCPR over {len(areas)} classes", float(np.mean(areas)), "", "real", n),
         Row(f"{bundle.name}: mean ECE over classes", float(np.mean(errors)), "", "real", n),
     ]
+    for where, cost in zip(("its threshold", "0.7", "no class at all"), np.mean(costs, axis=0), strict=True):
+        head.append(Row(f"{bundle.name}: mean cost of a class at {where}", float(cost), "", "real", n))
     truths = np.stack([dataset.column(code)[rows] for code in codes], axis=1)
     given = np.stack([said[code] for code in codes], axis=1)
     return [*head, *_tree_rows(bundle.name, codes, truths, given), *result]
+
+
+def _side_by_side(first: Bundle, second: Bundle, dataset: Dataset, resamples: int) -> list[Row]:
+    """By how much one is better than the other on the same stars: class by class, and on the mean."""
+    found = changes(second, first, dataset, resamples=resamples)
+    rows = np.flatnonzero(dataset.column("part") == "test")
+    codes = [one.code for one in found]
+    truth = np.stack([dataset.column(code)[rows] for code in codes], axis=1)
+    said = [probabilities_of(Predictor(one), dataset, rows) for one in (first, second)]
+    p, q = (np.stack([one[code] for code in codes], axis=1) for one in said)
+
+    def gain(
+        labels: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return np.array(
+            [
+                np.mean([_known(figure, labels[:, k], value[:, k]) for k in range(len(codes))])
+                for figure in (aucpr, log_loss)
+                for value in (one, other)
+            ]
+        )
+
+    groups = dataset.groups()[rows]
+    values, drawn = gain(truth, p, q), resampled(gain, truth, p, q, groups=groups, n=resamples)
+    pair, n = f"{first.name} less {second.name}", len(rows)
+    result = []
+    for k, name in enumerate(("AUCPR", "log loss")):
+        low, high = limits(drawn[:, 2 * k] - drawn[:, 2 * k + 1], groups)
+        difference = float(values[2 * k] - values[2 * k + 1])
+        result += [
+            Row(f"{pair}: mean {name}", difference, "", "real", n),
+            Row(f"{pair}: mean {name}, 95 % from", low, "", "real", n),
+            Row(f"{pair}: mean {name}, 95 % to", high, "", "real", n),
+        ]
+    better, worse = sum(one.low > 0 for one in found), sum(one.high < 0 for one in found)
+    result += [
+        Row(f"{pair}: classes with certainly more AUCPR", better, "", "real", n),
+        Row(f"{pair}: classes with certainly less AUCPR", worse, "", "real", n),
+    ]
+    return result + [Row(f"{pair}, {one.code}: AUCPR", one.gain, "", "real", one.n_positive) for one in found]
 
 
 def _tree_rows(
@@ -172,81 +229,3 @@ def _capped(
         if parent is not None:
             values[:, k] = np.minimum(values[:, k], values[:, codes.index(parent)])
     return values
-
-
-def _round_rows(dataset: Dataset, say: Callable[[str], None]) -> list[Row]:
-    rows = []
-    for how, random, diverse in _ASKED:
-        say(f"rounds of questions, simulated: {how}")
-        found = np.mean([simulated_rounds(dataset, random, diverse, seed=seed) for seed in range(3)], axis=0)
-        for labels, area in found.tolist():
-            name = f"mean AUCPR of {len(_RARE)} rare classes after {labels:.0f} labels, {how}"
-            rows.append(Row(name, area, "", "real", int((dataset.column("part") == "test").sum())))
-    return rows
-
-
-def simulated_rounds(
-    dataset: Dataset,
-    random: float,
-    diverse: float,
-    *,
-    first: int = 300,
-    each: int = 150,
-    rounds: int = 4,
-    seed: int = 0,
-) -> list[tuple[float, float]]:
-    """What rounds of questions would have given, had nobody known the labels.
-
-    All begin with the same random stars. A person who is asked about a star says all of its classes.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    random, diverse : float
-        Shares; see `choose`.
-    first, each, rounds : int
-        Stars that are labelled at the beginning, and in each of so many rounds.
-    seed : int
-
-    Returns
-    -------
-    found : list of (float, float)
-        Labels, and the mean area under precision against recall of rare classes on the test part.
-    """
-    rng = np.random.default_rng(seed)
-    part = dataset.column("part")
-    pool, test = np.flatnonzero(part != "test"), np.flatnonzero(part == "test")
-    features = dataset.take("features", np.arange(len(dataset)))
-    labels = {code: dataset.column(code) for code in _RARE}
-    known = rng.permutation(pool)[:first]
-    found = []
-    for number in range(rounds + 1):
-        said = {code: _boosted(features, labels[code], known, seed) for code in _RARE}
-        area = np.mean([_known(aucpr, labels[code][test], said[code][test]) for code in _RARE])
-        found.append((float(len(known)), float(area)))
-        if number < rounds:
-            rest = np.setdiff1d(pool, known)
-            p = np.stack([said[code][rest] for code in _RARE], axis=1)
-            chosen = choose(
-                p, np.full(len(_RARE), 0.5), features[rest], each,
-                random=random, diverse=diverse, seed=seed + number,
-            )  # fmt: skip
-            known = np.concatenate([known, rest[chosen.rows]])
-    return found
-
-
-def _boosted(
-    features: NDArray[np.float32], labels: NDArray[np.float64], rows: NDArray[np.int64], seed: int
-) -> NDArray[np.float64]:
-    """Probability of a class for all stars, by trees grown on some."""
-    from xgboost import XGBClassifier
-
-    some = rows[np.isfinite(labels[rows])]
-    yes = labels[some] >= 0.5
-    if yes.all() or not yes.any():
-        return np.full(len(features), float(yes.mean()))
-    model = XGBClassifier(
-        n_estimators=60, max_depth=4, learning_rate=0.15, colsample_bytree=0.6, n_jobs=1, random_state=seed
-    )
-    model.fit(features[some], yes)
-    return np.asarray(model.predict_proba(features)[:, 1], np.float64)
