@@ -250,7 +250,5 @@ def _ordered(store: Store, task: str, profile: Profile) -> list[Key]:
             values = pa.nulls(len(rows), pa.float64())
     direction = "descending" if profile.descending else "ascending"
     sortable = pa.table({"value": values, "row": np.arange(len(rows))}).take(passed)
-    places = pc.sort_indices(
-        sortable, sort_keys=[("value", direction), ("row", "ascending")], null_placement="at_end"
-    )
+    places = pc.sort_indices(sortable, sort_keys=[("value", direction), ("row", "ascending")])
     return [rows[k].item for k in sortable["row"].take(places).to_pylist()]
