@@ -29,7 +29,7 @@ router = APIRouter(include_in_schema=False)
 _PAGE = 50
 _BOOK = "schemas of the pages"
 _KINDS = {"artefact": "artefacts", "source": "sources", "remark": "remarks"}
-_SHOWN = ("object_id", "night", "band", "magpsf", "ra", "dec", "queue_slot", "queue_value", "mine")
+_SHOWN = ("object_id", "night", "band", "magpsf", "ra", "dec", "queue_slot", "queue_value")
 
 Task = Annotated[str | None, Query(max_length=64)]
 Name = Annotated[str | None, Query(max_length=64)]
@@ -118,7 +118,7 @@ def queue(
         problem = _sentence(error)
         table, n = listing(state.store, name, Profile(), user=user.name, limit=_PAGE, offset=0)
         page = 1
-    wanted = list(dict.fromkeys((*_SHOWN, *(() if problem else view.columns))))
+    wanted = list(dict.fromkeys((*_SHOWN, *(() if problem else view.columns), "mine")))
     rows = [
         {
             "address": object_address(row["survey"], row["object_id"], row["alert_id"]),

@@ -56,9 +56,7 @@ function show() {
   find("#name").replaceChildren(
     facts.object ? element("a", { href: facts.object, id: "object" }, item.object_id || item.alert_id) : item.alert_id,
   );
-  find("#why").hidden = !item.slot;
-  find("#why").textContent = item.slot ?? "";
-  find("#why").title = "why it is asked";
+  find("#why").textContent = item.slot ? `asked because: ${item.slot}` : "";
   if (facts.problem) {
     find("#stamps").replaceChildren(element("p", { class: "none" }, facts.problem));
     for (const id of ["#facts", "#more", "#neighbours", "#links", "#scores", "#curve"]) find(id).replaceChildren();
@@ -90,7 +88,6 @@ function over() {
     ? `${trouble.message}; answers are kept here and sent as soon as it does.`
     : "Every item of this queue has an answer, or is on somebody else's screen.";
   find("#name").textContent = trouble ? "waiting for the server" : "done";
-  find("#why").hidden = true;
 }
 
 function veil() {
