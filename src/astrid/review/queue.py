@@ -158,7 +158,8 @@ def build(
     fixed = _frozen_objects(store, [row.item for row in frozen_before])
     free = [key for key, name in newest.items() if key not in answered and name not in fixed]
     waiting = [row for row in frozen_before if row.open]
-    n_frozen = max(round(frozen_share * n) - len(waiting), 0)
+    # a share of what there is to ask: of a small store it must not be all
+    n_frozen = max(round(frozen_share * min(n, len(free) + len(waiting))) - len(waiting), 0)
     # an object that was answered about can have been learned from
     unknown = [key for key in free if newest[key] not in learned]
     drawn = [unknown[k] for k in rng.permutation(len(unknown))[:n_frozen]]
