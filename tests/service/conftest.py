@@ -47,7 +47,9 @@ class Service:
         """Somebody without proof; on a laptop without accounts that is its owner."""
         if self._running is None:  # its entry starts the service, and its exit ends it
             self._running = self._stack.enter_context(self._new({}))
-        return self._new(headers)
+        client = self._new(headers)
+        client.portal = self._running.portal  # one event loop for all, as in a server
+        return client
 
     def _new(self, headers: dict[str, str]) -> TestClient:
         return TestClient(
@@ -61,7 +63,7 @@ class Service:
 
     def with_cookie(self, role: str, *, csrf: bool = True) -> TestClient:
         """A browser in which somebody has logged in."""
-        secret = f"session of {role} {time.monotonic_ns()}"
+        secret = f"session-of-{role}-{time.monotonic_ns()}"
         self.state.store.accounts.add_session(digest(secret), role, "the csrf", time.time() + 3600, {})
         client = self.client(**({"X-CSRF-Token": "the csrf"} if csrf else {}))
         client.cookies.set("astrid8000", secret)

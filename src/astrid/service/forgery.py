@@ -26,6 +26,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _BROWSER = ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 _OWN = ("same-origin", "none")
+_LOG_IN = "/login"  # asked for by somebody without a session, or with one that is over
 
 
 class Origins:
@@ -118,6 +119,7 @@ class Tokens:
         proof = facts["proof"]
         # programs on a laptop without accounts are not asked for what only a page can know
         asked = proof == "session" or (proof == "local" and any(name in headers for name in _BROWSER))
+        asked = asked and scope["path"] != _LOG_IN
         if asked:
             given = headers.get("x-csrf-token")
             if given is None and headers.get("content-type", "").split(";")[0].strip().lower() in _FORMS:
