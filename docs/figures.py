@@ -1,9 +1,10 @@
-"""The figures of this site and of the README: ``python docs/figures.py [MICROLENSING [VARIABLES [SCOPE]]]``.
+"""The figures of this site and of the README: ``python docs/figures.py [KB13475 [CRTS [SCOPE [KEPLER]]]]``.
 
 Run by hand when what they show has changed; their results are committed in ``_static``.
 The light curve needs the frames of KB13475 (SAAO 1.0 m, 2013) that MichaelDAlbrow/pyDIA
 published as its example, the dm-dt images a data set of ``astrid data variables``, and which numbers SCOPE's
-classes are told by one of ``astrid data scope``; without their folders they are left as they are.
+classes are told by one of ``astrid data scope``, the sheet of a transit the long-cadence light curve of
+KIC 10854555; without these they are left as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from PIL import Image
 
 from astrid.images import SimulationConfig, difference, forced_photometry, read_frame, simulate_pair
 from astrid.learn.dataset import Dataset
@@ -31,6 +33,8 @@ from astrid.survey.active_round import probabilities_of
 from astrid.survey.class_importance import draw_importance, importance
 from astrid.survey.curve_images import plot_classes
 from astrid.survey.realbogus_data import simulate_realbogus
+from astrid.survey.transit_files import transit_sheets
+from astrid.survey.transit_star import Star
 from astrid.zoo import task
 
 STATIC = Path(__file__).resolve().parent / "_static"
@@ -183,6 +187,14 @@ def scope_trees(path: Path, folder: Path) -> None:
     plt.close(figure)
 
 
+def transit_sheet(path: Path, curve: Path) -> None:
+    """The sheet of one candidate, as ``astrid lightcurves transits`` draws it."""
+    with tempfile.TemporaryDirectory() as folder:
+        judge = Predictor(live("tess_transits"))
+        (found,) = transit_sheets([curve], folder, star=Star(teff=5700.0, radius=1.0), predictor=judge)
+        Image.open(Path(folder) / found["sheets"][0]).quantize(64).save(path, optimize=True)
+
+
 if __name__ == "__main__":
     STATIC.mkdir(exist_ok=True)
     field(STATIC / "demo.png")
@@ -194,3 +206,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 3:
         scope_numbers(STATIC / "scope_numbers.png", Path(sys.argv[3]))
         scope_trees(STATIC / "scope_trees.png", Path(sys.argv[3]))
+    if len(sys.argv) > 4:
+        transit_sheet(STATIC / "transit_sheet.png", Path(sys.argv[4]))

@@ -27,6 +27,8 @@ __all__ = ["rows"]
 _WORKERS = 2
 _PATIENCE = 900.0  # s for the run that is to be killed
 _PARTITION = 100_000  # points: 40 partitions of the whole
+_SEARCHED = 300  # sources whose periods are searched for
+_MODEL = "crts_trees.crts1"
 
 
 def rows(quick: bool, say: Callable[[str], None], real_data: Path) -> list[Row]:
@@ -58,19 +60,19 @@ def rows(quick: bool, say: Callable[[str], None], real_data: Path) -> list[Row]:
         found += _run_rows("features", whole, first, last)
         found.append(_row("start of two workers until the first partition", first[0], "s", whole.n_sources))
         say("catalogue: the same, killed in the middle and started again")
-        at = _killed(home / "crts", home / "killed", whole.n_partitions // 3)
-        again = measure_catalog(home / "crts", home / "killed", Measures(), workers=_WORKERS, resume=True)
-        n, same = again.n_partitions, _same(home / "whole", home / "killed")
-        found.append(_row("a run killed in the middle: partitions that were there", float(at), "", n))
-        found.append(_row("started again: share of partitions with the same bytes", same, "", n, "= 1"))
+        found += _killed_rows("features", home / "crts", home / "whole", whole.n_partitions // 3)
         if not quick:
-            say("catalogue: periods of 300 sources on two workers")
-            few = _first(crts / "crts_train_labels.csv", home, 300)
+            say(f"catalogue: periods and classes of {_SEARCHED} sources on two workers")
+            few = _first(crts / "crts_train_labels.csv", home, _SEARCHED)
             import_curves(
                 crts / "crts_train_lc.parquet", home / "few", positions=few, partition_points=_PARTITION // 10
             )
-            found += _run_rows(
-                "features and periods", *_timed(home / "few", home / "periods", Measures(periods=True))
+            what, measures = "features, periods and classes", Measures(periods=True, models=(_MODEL,))
+            run, first, last = _timed(home / "few", home / "classes", measures)
+            found += _run_rows(f"{what} by {_MODEL}", run, first, last)
+            say("catalogue: the same, killed in the middle and started again")
+            found += _killed_rows(
+                what, home / "few", home / "classes", run.n_partitions // 3, periods=True, model=_MODEL
             )
     return found
 
@@ -118,10 +120,27 @@ def _first(labels: Path, home: Path, n: int | None) -> Path:
     return path
 
 
-def _killed(catalog: Path, out: Path, partitions: int) -> int:
+def _killed_rows(
+    what: str, catalog: Path, whole: Path, partitions: int, *, periods: bool = False, model: str | None = None
+) -> list[Row]:
+    """A run of which some partitions were there when it was killed, beside the same run as a whole."""
+    out = whole.with_name(f"{whole.name}_killed")
+    words = ["--features", *(["--periods"] if periods else []), *(["--classify", model] if model else [])]
+    at = _killed(catalog, out, partitions, words)
+    measures = Measures(periods=periods, models=(model,) if model else ())
+    again = measure_catalog(catalog, out, measures, workers=_WORKERS, resume=True)
+    n = again.n_partitions
+    return [
+        _row(f"{what}, killed in the middle: partitions that were there", float(at), "", n),
+        _row(f"{what}, started again: share of partitions with the same bytes", _same(whole, out), "", n,
+             "= 1"),
+    ]  # fmt: skip
+
+
+def _killed(catalog: Path, out: Path, partitions: int, measures: Sequence[str]) -> int:
     """Start a run as a command, kill its process when it has some partitions; how many it has then."""
     words = [
-        "survey", "lightcurves", str(catalog), "--features", "--out", str(out), "--workers", str(_WORKERS),
+        "survey", "lightcurves", str(catalog), *measures, "--out", str(out), "--workers", str(_WORKERS),
         "--json",
     ]  # fmt: skip
     command = [sys.executable, "-c", "from astrid.cli.main import main; main()", *words]
