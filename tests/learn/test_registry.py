@@ -127,6 +127,16 @@ def test_the_only_shipped_bundle_is_live_and_the_users_are_candidates(places):
     assert live("braai").name == "braai.sim1"
 
 
+def test_a_system_stands_for_its_live_bundle(places):
+    shipped, mine = places
+    first, second = bundle(shipped, "braai.sim1"), bundle(mine, "braai.mine")
+    assert find_bundle("braai").hash == first.hash
+    set_stage("braai.mine", "live")
+    assert find_bundle("braai").hash == second.hash
+    with pytest.raises(UsageError, match="no bundle 'scope'"):
+        find_bundle("scope")
+
+
 def test_of_several_shipped_bundles_a_file_names_the_default(places):
     shipped, _ = places
     for tag in ("sim1", "sim2"):

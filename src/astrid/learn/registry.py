@@ -107,13 +107,14 @@ def list_bundles() -> tuple[Entry, ...]:
 
 
 def find_bundle(name_or_path: str | Path) -> Bundle:
-    """A bundle by its name, or by the path of its directory.
+    """A bundle by its name, by its system, or by the path of its directory.
 
     Parameters
     ----------
     name_or_path : str or Path
-        ``system.tag``; or a path, which has a slash in it or is a `Path`. A name is never taken
-        for a path: a directory of the same name elsewhere may hold another model.
+        ``system.tag``; ``system`` alone for the one that is live; or a path, which has a slash in it
+        or is a `Path`. A name is never taken for a path: a directory of the same name elsewhere may
+        hold another model.
 
     Raises
     ------
@@ -125,6 +126,8 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
     if isinstance(name_or_path, Path) or os.sep in name_or_path:
         return Bundle.load(name_or_path)
     found = [path for name, path in _places() if name == name_or_path]
+    if not found and "." not in name_or_path and (current := live(name_or_path)) is not None:
+        return current
     if not found:
         known = ", ".join(sorted({name for name, _ in _places()})) or "none"
         raise UsageError(
