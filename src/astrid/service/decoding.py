@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from astrid.alerts import Alert, Packet, SchemaBook, decode
+from astrid.alerts import Alert, Packet, SchemaBook, decode, packets_of
 from astrid.alerts.container import packets_in
 from astrid.alerts.intake import without_histories
 from astrid.errors import LightCurveError, PacketError
@@ -39,13 +39,13 @@ PACKETS, CURVES = 1024, 1000
 """Packets, and sources, that are taken at a time."""
 ARRAYS = 96 << 20
 """Bytes of the arrays of a request when unpacked."""
-PIXELS = 5000 * 5000
+PIXELS = 4500 * 4500
 """Of an image that is differenced."""
 POINTS = 500_000
 """Points of all light curves of a request."""
 
 _BLOCK = 32 << 20  # bytes of a block of packets when unpacked
-_FITS = 160 << 20  # bytes of an image file when unpacked
+_FITS = 96 << 20  # bytes of an image file when unpacked
 _TEXT = 32 << 20  # bytes of a table of text
 _LONGEST_LINE = 1 << 16
 _JSON = 16 << 20  # bytes: a list of empty lists takes twenty times as much in memory
@@ -167,7 +167,7 @@ def alerts_of(
     Parameters
     ----------
     content : bytes
-        An Avro file of one packet or many, or one packet in Confluent's framing.
+        An Avro file of one packet or many, one packet in Confluent's framing, or a Parquet file of packets.
     book : SchemaBook, optional
         For a packet in framing.
     most : int
@@ -183,11 +183,18 @@ def alerts_of(
         413 where there are more.
     """
     found: list[tuple[str, Alert | str]] = []
-    for packet in packets_in("packet", content, book or SchemaBook(), without_histories(), _BLOCK):
+    for packet in _packets(content, book or SchemaBook()):
         if len(found) == most:
             raise _too_large(f"there are more than {most} packets")
         found.append((packet.name, _alert(packet)))
     return found
+
+
+def _packets(content: bytes, book: SchemaBook) -> Iterator[Packet]:
+    if not content.startswith(b"PAR1"):
+        return packets_in("packet", content, book, without_histories(), _BLOCK)
+    _check_parquet(content)
+    return packets_of("packet", content, ".parquet", book, without_histories())
 
 
 def _alert(packet: Packet) -> Alert | str:

@@ -140,10 +140,11 @@ class Apart:
             self._end()
             # spawn, not fork: a forked child would inherit the locks of our threads
             context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
             theirs.close()
+            self._process, self._pipe = process, ours
         return self._pipe
 
     def _end(self) -> None:
