@@ -1,11 +1,14 @@
-"""One queue of what to ask next: mostly what is undecided and costly, some that is new, and some by chance.
+"""One queue of what to ask next: typical items first, then undecided and costly ones, always some by chance.
 
-What undecided items teach depends on a model that is right on the whole; therefore a queue begins
-with items that are drawn by chance or spread over the features, and always keeps some of them.
+What an undecided item teaches depends on a model that is right on the whole, which it is not with few
+labels; a queue therefore begins with items that stand for many others. The single values are those
+of `queries` and `interest`.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,22 +17,28 @@ from numpy.typing import NDArray
 
 from astrid.errors import DatasetError, UsageError
 from astrid.learn.interest import expected_interest
-from astrid.learn.novelty import scaled
 from astrid.learn.queries import (
     checked_features,
     checked_probabilities,
     checked_rows,
-    core_set,
     expected_cost,
     novelty,
 )
 
-__all__ = ["Queue", "Shares", "mixed_queue"]
+__all__ = ["Queue", "Shares", "levelled", "mixed_queue"]
+
+_AT_THE_START = {"diverse": 0.9, "random": 0.1}
+_BLOCK = 50  # undecided items that are chosen apart from each other at once
+_CANDIDATES = 10  # times as many are looked at
+_MOST_CLUSTERED = 20_000
+_COMPONENTS = 10
+
+_Ranked = Iterator[tuple[int, float]]
 
 
 @dataclass(frozen=True)
 class Shares:
-    """What a queue is made of, in parts of the whole.
+    """What a queue is made of once it has begun, in parts of the whole.
 
     Parameters
     ----------
@@ -48,14 +57,14 @@ class Shares:
         A share is below 0, or they do not sum to 1.
     """
 
-    uncertain: float = 0.7
+    uncertain: float = 0.8
     novel: float = 0.1
-    random: float = 0.2
+    random: float = 0.1
     interest: float = 0.0
 
     def __post_init__(self) -> None:
         parts = (self.uncertain, self.novel, self.random, self.interest)
-        if min(parts) < 0 or abs(sum(parts) - 1) > 1e-6:
+        if not (min(parts) >= 0 and abs(sum(parts) - 1) < 1e-6):
             raise UsageError(f"the shares of a queue are {parts}; they must be 0 or more and sum to 1")
 
 
@@ -68,7 +77,8 @@ class Queue:
     order : (n,) int64 ndarray
         Items, the first to be asked first.
     value : (n,) float64 ndarray
-        What each is in the queue for: expected cost, novelty or interest; NaN for one by chance.
+        What each is in the queue for: expected cost, novelty, interest, or how many items it stands
+        for; NaN for one by chance.
     slot : list of str
         Which share each is of: uncertain, novel, random, interest, or diverse at the start.
     """
@@ -92,14 +102,20 @@ def mixed_queue(
 ) -> Queue:
     """Choose the next items to ask about.
 
+    Until `start` items are labelled, nine of ten are diverse: all items are put into as many clusters
+    as there will be labels, and of each cluster without a label the item in its middle is asked, those
+    of the largest clusters first. Afterwards the undecided items are asked in blocks: of the ten times as
+    many with the largest expected cost, those in the middles of as many clusters, so that no two of a
+    block teach the same. Each beginning of the queue has the shares of the whole.
+
     Parameters
     ----------
     probabilities : (items, k) ndarray or None
         Of the model; without, nothing is undecided.
     features : (items, d) ndarray or None
-        Without, nothing is novel or far from the rest.
+        Without, nothing is novel or diverse, and undecided items may be alike.
     labelled : (m,) int ndarray
-        Items that are answered; they are not asked again.
+        Items that are answered, the latest last; they are not asked again.
     n : int
         How many to choose; fewer if fewer are left.
     seed : int
@@ -108,7 +124,7 @@ def mixed_queue(
     shares : Shares, optional
         Those without probabilities, features or ratings go to the random ones.
     start : int
-        Until so many items are labelled, only items by chance and diverse ones are asked, in turn.
+        How many labels there must be before the model is asked.
     ratings : (m,) ndarray, optional
         How interesting each labelled item was, for the share of interest.
 
@@ -122,29 +138,40 @@ def mixed_queue(
         Neither probabilities nor features, or they are of different items, or not finite.
     UsageError
         Costs that do not fit.
+
+    References
+    ----------
+    Hacohen, Dekel & Weinshall 2022, arXiv:2202.02794 (typical items first); Zhdanov 2019,
+    arXiv:1901.05954 (clusters of undecided items).
     """
     p = None if probabilities is None else checked_probabilities(probabilities)
-    values = None if features is None else _scaled(features)
-    n_items = _common_length(p, values)
+    given = None if features is None else checked_features(features)
+    n_items = _common_length(p, given)
+    values = None if given is None else levelled(given, seed)
     have = checked_rows(labelled, n_items)
     wanted = max(min(int(n), n_items - len(have)), 0)
     early = min(max(start - len(have), 0), wanted)
-    parts = shares or Shares()
-    rng = np.random.default_rng(seed)
-    lists: dict[str, _Ranked] = {"random": (rng.permutation(n_items), np.full(n_items, np.nan))}
-    if values is not None and early:
-        spread = core_set(values, have, early, seed)
-        lists["diverse"] = spread, np.full(len(spread), np.nan)
-    if p is not None and wanted > early:
-        lists["uncertain"] = _apart(expected_cost(p, cost), values, have, wanted)
-    if values is not None and wanted > early and parts.novel > 0:
-        lists["novel"] = _ranked(novelty(values, have if len(have) > 1 else None, seed=seed))
-    if values is not None and ratings is not None and parts.interest > 0:
-        lists["interest"] = _ranked(expected_interest(values, labelled, ratings, seed=seed))
     taken = np.zeros(n_items, bool)
     taken[have] = True
-    chosen = _interleaved(lists, _START, taken, early)
-    chosen += _interleaved(lists, vars(parts), taken, wanted - early)
+    rng = np.random.default_rng(seed)
+    by_chance = iter([(int(item), np.nan) for item in rng.permutation(n_items)])
+    lists: dict[str, _Ranked] = {"random": by_chance}
+    chosen: list[tuple[int, float, str]] = []
+    if early:
+        if values is not None:
+            lists["diverse"] = _typical(values, have, early, rng)
+        chosen += _interleaved(lists, _AT_THE_START, taken, early)
+    if wanted > early:
+        parts = vars(shares or Shares())
+        if p is not None and parts["uncertain"] > 0:
+            lists["uncertain"] = _apart(expected_cost(p, cost), values, taken, rng)
+        if given is not None and values is not None:
+            if parts["novel"] > 0:
+                lists["novel"] = _ranked(novelty(given, have if len(have) > 1 else None, seed=seed))
+            if parts["interest"] > 0 and ratings is not None:
+                rows = np.asarray(labelled, np.int64)
+                lists["interest"] = _ranked(expected_interest(values, rows, ratings, seed=seed))
+        chosen += _interleaved(lists, parts, taken, wanted - early)
     return Queue(
         np.array([item for item, _, _ in chosen], np.int64),
         np.array([value for _, value, _ in chosen], np.float64),
@@ -152,14 +179,35 @@ def mixed_queue(
     )
 
 
-_Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
-_START = {"diverse": 0.5, "random": 0.5}
-_CANDIDATES = 10
+def levelled(features: NDArray[Any], seed: int = 0) -> NDArray[np.float64] | None:
+    """Features in which distances mean something, whatever their units and tails.
 
+    Each is replaced by its rank on the scale of a normal distribution; of more than ten, the first ten
+    principal components remain.
 
-def _scaled(features: NDArray[Any]) -> NDArray[np.float64]:
-    values = checked_features(features)
-    return scaled(values, values)[0]
+    Parameters
+    ----------
+    features : (n, d) ndarray
+    seed : int
+        Of the search for the components.
+
+    Returns
+    -------
+    values : (n, 10 or fewer) float64 ndarray or None
+        None where no feature varies.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+    from sklearn.decomposition import PCA
+
+    varying = features[:, np.ptp(features, axis=0) > 0] if len(features) else features[:, :0]
+    if not varying.size:
+        return None
+    values = ndtri((rankdata(varying, axis=0) - 0.5) / len(varying))
+    if values.shape[1] > _COMPONENTS:
+        parts = min(_COMPONENTS, len(values))
+        values = PCA(parts, svd_solver="randomized", random_state=seed).fit_transform(values)
+    return np.asarray(values, np.float64)
 
 
 def _common_length(*blocks: NDArray[np.float64] | None) -> int:
@@ -175,38 +223,67 @@ def _common_length(*blocks: NDArray[np.float64] | None) -> int:
 
 def _ranked(value: NDArray[np.float64]) -> _Ranked:
     order = np.argsort(-value, kind="stable")
-    return order, value[order]
+    return iter(list(zip(order.tolist(), value[order].tolist(), strict=True)))
+
+
+def _typical(
+    values: NDArray[np.float64], have: NDArray[np.int64], n: int, rng: np.random.Generator
+) -> _Ranked:
+    """Items in the middles of clusters in which nothing is labelled, the largest cluster first."""
+    rows = np.arange(len(values))
+    if len(rows) > _MOST_CLUSTERED:
+        rest = np.setdiff1d(rows, have)
+        rows = np.union1d(have, rng.permutation(rest)[: max(_MOST_CLUSTERED - len(have), n)])
+    yield from _middles(rows, values[rows], np.ones(len(rows)), len(have) + n, np.isin(rows, have), rng)
 
 
 def _apart(
-    value: NDArray[np.float64], features: NDArray[np.float64] | None, have: NDArray[np.int64], n: int
+    value: NDArray[np.float64],
+    values: NDArray[np.float64] | None,
+    taken: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> _Ranked:
-    """The most valuable items, each weighed down by those that were chosen near it."""
-    if features is None:
-        return _ranked(value)
+    """The most valuable items, block by block; within a block none is like another."""
+    if values is None:
+        yield from _ranked(value)
+        return
     order = np.argsort(-value, kind="stable")
-    order = order[~np.isin(order, have)][: _CANDIDATES * n]
-    left, rest = value[order].copy(), features[order]
-    width = _reach(rest)
-    chosen = np.empty(min(n, len(order)), np.int64)
-    for place in range(len(chosen)):
-        best = int(left.argmax())
-        chosen[place] = best
-        square = ((rest - rest[best]) ** 2).sum(axis=1)
-        left *= 1 - np.exp(-0.5 * square / width**2)
-        left[best] = -1
-    return order[chosen], value[order[chosen]]
+    done = taken.copy()
+    while True:
+        left = order[~(taken | done)[order]][: _CANDIDATES * _BLOCK]
+        if not len(left):
+            return
+        # where nothing is at stake any more, all are worth the same
+        weight = value[left] if value[left].max() > 0 else np.ones(len(left))
+        for item, _ in _middles(left, values[left], weight, _BLOCK, np.zeros(len(left), bool), rng):
+            done[item] = True
+            yield item, float(value[item])
 
 
-def _reach(features: NDArray[np.float64]) -> float:
-    """How far from each other neighbours are: within this they teach the same."""
-    from sklearn.neighbors import NearestNeighbors
+def _middles(
+    rows: NDArray[np.int64],
+    values: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    n_clusters: int,
+    known: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> _Ranked:
+    """The item nearest to the middle of each cluster without a known one, the heaviest cluster first."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    few = features[:2000]
-    if len(few) < 2:
-        return 1.0
-    distance = NearestNeighbors(n_neighbors=2).fit(few).kneighbors(few)[0][:, 1]
-    return float(np.median(distance)) or 1.0
+    k = min(n_clusters, len(rows))
+    clusters = KMeans(k, n_init=1, max_iter=30, random_state=int(rng.integers(2**31)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal items: fewer clusters, which is right
+        label = clusters.fit(values, sample_weight=weight).labels_
+    away = np.linalg.norm(values - clusters.cluster_centers_[label], axis=1)
+    mass = np.bincount(label, weights=weight, minlength=k)
+    mass[label[known]] = 0
+    for cluster in np.argsort(-mass, kind="stable"):
+        if mass[cluster] > 0:
+            own = np.flatnonzero(label == cluster)
+            yield int(rows[own[away[own].argmin()]]), float(mass[cluster])
 
 
 def _interleaved(
@@ -215,18 +292,17 @@ def _interleaved(
     """Take from each list by its share, so that each beginning of the queue has the shares of the whole."""
     weight = {slot: share for slot, share in shares.items() if slot in lists and share > 0}
     weight["random"] = weight.get("random", 0.0) + 1 - sum(weight.values())
-    rests = {slot: iter(zip(*lists[slot], strict=True)) for slot in weight}
     owed = dict.fromkeys(weight, 0.0)
     chosen: list[tuple[int, float, str]] = []
     while len(chosen) < n:
         for slot, share in weight.items():
             owed[slot] += share
-        while True:
+        found = None
+        while found is None:
             slot = max(owed, key=lambda one: owed[one])
-            found = next(((int(item), float(value)) for item, value in rests[slot] if not taken[item]), None)
-            if found is not None:
-                break
-            owed[slot] = -np.inf  # that list is at its end: the others have its place
+            found = next(((item, value) for item, value in lists[slot] if not taken[item]), None)
+            if found is None:
+                owed[slot] = -np.inf  # that list is at its end: the others have its place
         taken[found[0]] = True
         owed[slot] -= 1
         chosen.append((*found, slot))
