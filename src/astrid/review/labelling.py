@@ -179,7 +179,7 @@ def undo(store: Store, user: str, key: str | None = None, *, task: str | None = 
 
 
 def opinions(store: Store, task: str, keys: Iterable[Key]) -> dict[Key, Opinion]:
-    """What models have said about items: the live bundle of the task, or else the newest that has.
+    """What models have said about items: the bundle of the task that is in use, or else the last by name.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def opinions(store: Store, task: str, keys: Iterable[Key]) -> dict[Key, Opinion]
             continue
         key, live = (row["survey"], row["alert_id"]), row["hash"] == alive
         before = found.get(key)
-        # rows come in the order of names and ages
+        # rows come in the order of names
         if before is not None and before[0] and not live:
             continue
         score = row["value"]

@@ -287,7 +287,7 @@ class Tally(NamedTuple):
 def tally(database: Database, task: str) -> list[Tally]:
     """Answers that count; see `Labels.tally`."""
     day = sa.cast(sa.func.floor(labels.c.at / 86_400.0), sa.Integer)
-    hasty = sa.case((labels.c.seconds < _LONGEST, labels.c.seconds), else_=_LONGEST)
+    hasty = sa.case((labels.c.seconds > _LONGEST, _LONGEST), else_=labels.c.seconds)  # null stays null
     groups = (labels.c.user, labels.c.answer, labels.c.label, labels.c.source, day)
     query = sa.select(*groups, sa.func.count(), sa.func.coalesce(sa.func.sum(hasty), 0.0),
                       sa.func.count(labels.c.seconds))  # fmt: skip
@@ -357,6 +357,10 @@ def _by_task(items: Iterable[tuple[str, str, str]]) -> Iterator[tuple[str, list[
             yield task, some
 
 
+_TAGS = LabelRecord._fields.index("tags")
+
+
 def _record(row: Any) -> LabelRecord:
-    values = row._asdict()
-    return LabelRecord(**{**values, "tags": tuple(values["tags"])})
+    values = list(row)
+    values[_TAGS] = tuple(values[_TAGS])
+    return LabelRecord(*values)
