@@ -102,7 +102,7 @@ def centred_triplet(alert: Alert, size: int = _SIZE) -> NDArray[np.float32]:
 
 
 def shown_planes(alert: Alert) -> dict[str, NDArray[np.float32]]:
-    """The cutouts for the eye: as the survey sent them, the candidate in the middle, NaN where there is no value.
+    """The cutouts for the eye: as the survey sent them, the candidate in the middle.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def shown_planes(alert: Alert) -> dict[str, NDArray[np.float32]]:
     Returns
     -------
     planes : dict of str to (n, n) float32 ndarray, the survey's unit
-        Those of the three that can be used; the difference is science minus reference.
+        Those of the three that can be used, NaN where there is no value; the difference is science minus
+        reference.
     """
     planes = {}
     for name in CUTOUTS:
@@ -123,7 +124,7 @@ def shown_planes(alert: Alert) -> dict[str, NDArray[np.float32]]:
         for axis in (0, 1):
             if stamp.shape[axis] != max(stamp.shape):
                 place = (alert.y, alert.x)
-                plane = _fitted(plane, axis, place, stamp.shape, max(stamp.shape), np.float32(np.nan))
+                plane = _fitted(plane, axis, place, stamp.shape, max(stamp.shape), np.nan)
         planes[name] = np.ascontiguousarray(plane[..., 0], np.float32)
     return planes
 
@@ -134,7 +135,7 @@ def _fitted(
     place: tuple[float | None, float | None],
     shape: tuple[int, ...],
     size: int,
-    fill: np.float32 = np.float32(0),
+    fill: float = 0.0,
 ) -> NDArray[np.float32]:
     """Bring one axis to the size, the candidate in the middle.
 

@@ -19,6 +19,7 @@ from astrid._version import __version__
 from astrid.service import errors
 from astrid.service.access import signed_in
 from astrid.service.authentication import Authentication
+from astrid.service.description import describe
 from astrid.service.forgery import Origins, Tokens
 from astrid.service.headers import SecurityHeaders
 from astrid.service.limits import Bodies, Places
@@ -50,6 +51,7 @@ ROUTERS: tuple[str, ...] = (
     "routes.filters",
     "routes.events",
     "routes.labels",
+    "pages.dashboard",
     "pages.review",
     "pages.objects",
     "pages.accounts",
@@ -99,6 +101,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     )
     app.state.astrid = state
     errors.install(app)
+    describe(app)
     for name in PUBLIC:
         app.include_router(_router(name))
     for name in ROUTERS:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 samples = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "stream" / "samples.py")))
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 EVIL = '<img src=x onerror="document.body.dataset.broken=1">'
 
 
@@ -54,7 +54,7 @@ class Service:
             if self._process.poll() is not None:
                 raise AssertionError(self._process.stdout.read().decode())
             try:
-                urllib.request.urlopen(f"{self.address}/health", timeout=5)
+                urllib.request.urlopen(f"{self.address}/health", timeout=5)  # noqa: S310
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.05)
             else:
@@ -190,7 +190,8 @@ class Person:
     def settled(self) -> None:
         """Wait until the server has all answers."""
         self.page.wait_for_function(
-            "() => !Object.keys(localStorage).some((name) => name.startsWith('astrid.outbox.'))", timeout=40000
+            "() => !Object.keys(localStorage).some((name) => name.startsWith('astrid.outbox.'))",
+            timeout=40000,
         )
 
 

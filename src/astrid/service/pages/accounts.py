@@ -32,7 +32,10 @@ def account(request: Request, state: StateOf, user: Viewer) -> Response:
 
 @router.get("/admin")
 def admin(
-    request: Request, state: StateOf, user: Admin, before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+    request: Request,
+    state: StateOf,
+    user: Admin,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> Response:
     """All accounts, and who changed what."""
     accounts = state.store.accounts

@@ -1,7 +1,7 @@
-"""What a person wants to know of an alert, as plain values ready for the eye: facts, scores, neighbours, links.
+"""What a person wants to know of an alert, as plain values ready for the eye.
 
-The same for the page of an object and for the scripts of the review pages; nothing is decided here, and what a
-packet says is passed on as text that whoever shows it must not take for HTML.
+The same for the page of an object and for the scripts of the review pages; nothing is decided here, and
+what a packet says is passed on as text that whoever shows it must not take for HTML.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from astrid.stream.stored import stored_alert
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["curve", "facts", "links", "neighbours", "packed", "scores", "survey_facts"]
+__all__ = [
+    "curve", "facts", "finite", "links", "neighbours", "no_curve", "packed", "planes_of", "scores",
+    "survey_facts",
+]  # fmt: skip
 
 _AB_NANOJANSKY = 31.4  # AB magnitude of 1 nJy
 _SEEN = 3.0  # sigma: a forced flux below it is shown as a limit of 5 sigma
@@ -34,6 +37,7 @@ _COMMON = frozenset(
     ("survey", "alert_id", "object_id", "version", "history", "extras", "arrived", "healpix", "batch")
 )
 _SHORT = 60  # characters of a text value
+_SIGNS: dict[bool | None, str] = {True: "brighter", False: "fainter"}
 
 
 def facts(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -47,7 +51,7 @@ def facts(row: Mapping[str, Any]) -> list[dict[str, str]]:
     get = row.get
     add("magnitude", _with_error(get("magpsf"), get("sigmapsf"), get("band")), "AB, of the difference")
     add("S/N", _number(get("snr"), 1))
-    add("sign", {True: "brighter", False: "fainter"}.get(get("positive")), "than in the reference")
+    add("sign", _SIGNS.get(get("positive")), "than in the reference")
     add("limit", _number(get("limiting_mag"), 2), "5 sigma of the image, AB mag")
     age, earlier = get("age"), get("n_detections")
     add("age", None if age is None else f"{_number(age, 1)} d", "since the first detection")
@@ -192,7 +196,7 @@ def curve(table: pa.Table, alert_id: str | None, time_scale: str | None) -> dict
 
 
 def links(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Pages of others about the object or its position; nothing is asked of them before a person follows one."""
+    """Pages of others about the object or its position, which a person may follow."""
     ra, dec, name = row.get("ra"), row.get("dec"), str(row.get("object_id") or "")
     found = []
     if row.get("survey") == "ztf" and re.fullmatch(r"ZTF\d\d[a-z]{7}", name):
@@ -204,7 +208,8 @@ def links(row: Mapping[str, Any]) -> list[dict[str, str]]:
             ("Simbad", "https://simbad.cds.unistra.fr/simbad/sim-coo",
              {"Coord": place, "CooFrame": "ICRS", "Radius": "10", "Radius.unit": "arcsec"}),
             ("NED", "https://ned.ipac.caltech.edu/conesearch",
-             {"search_type": "Near Position Search", "coordinates": f"{ra:.6f}d {dec:+.6f}d", "radius": "0.5"}),
+             {"search_type": "Near Position Search", "radius": "0.5",
+              "coordinates": f"{ra:.6f}d {dec:+.6f}d"}),
             ("TNS", "https://www.wis-tns.org/search",
              {"ra": f"{ra:.6f}", "decl": f"{dec:.6f}", "radius": "5", "coords_unit": "arcsec"}),
             ("Aladin", "https://aladin.cds.unistra.fr/AladinLite/", {"target": place, "fov": "0.05"}),

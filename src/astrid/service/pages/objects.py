@@ -55,17 +55,29 @@ def show(
         "curve": {key: values for key, values in finite(light_curve).items() if key != "alert_id"},
     }
     return state.page(
-        request, "object.html", survey=survey, name=name or chosen["alert_id"], object=name, rows=rows, n=len(keys),
-        chosen=chosen, said=said, measured=_measurements(light_curve), settings=settings,
+        request, "object.html", survey=survey, name=name or chosen["alert_id"], object=name, rows=rows,
+        n=len(keys), chosen=chosen, said=said, measured=_measurements(light_curve), settings=settings,
         around=_around(state, chosen, name), address=object_address,
     )  # fmt: skip
 
 
-_COLUMNS = ("survey", "alert_id", "object_id", "mjd", "night", "band", "magpsf", "sigmapsf", "ra", "dec", "time_scale")
+_COLUMNS = (
+    "survey",
+    "alert_id",
+    "object_id",
+    "mjd",
+    "night",
+    "band",
+    "magpsf",
+    "sigmapsf",
+    "ra",
+    "dec",
+    "time_scale",
+)
 
 
 def _said(state: State, keys: list[tuple[str, str]], user: str) -> list[dict[str, Any]]:
-    """What people answered, the latest first; not what somebody else said where one is asked the same unseen."""
+    """What people answered, the latest first; nothing of others where one is asked the same unseen."""
     records: list[LabelRecord] = state.store.labels.of_items(keys)
     own = {(one.task, one.item) for one in records if one.user == user}
     return [

@@ -145,9 +145,10 @@ def queue(
     ]
     return state.page(
         request, "queue.html", status=400 if problem else 200, task=name, tasks=task_names(state), view=view,
-        profile=profile or "", saved=[one.name for one in saved], problem=problem, heads=heads, rows=rows, n=n,
-        page=page, pages=max(1, -(-n // _PAGE)), before=_query({**query, "page": page - 1}),
-        after=_query({**query, "page": page + 1}), orders=[*QUEUE_COLUMNS, *_SHOWN[:6]], may_label=user.may("labeller"),
+        profile=profile or "", saved=[one.name for one in saved], problem=problem, heads=heads, rows=rows,
+        n=n, page=page, pages=max(1, -(-n // _PAGE)), before=_query({**query, "page": page - 1}),
+        after=_query({**query, "page": page + 1}), orders=[*QUEUE_COLUMNS, *_SHOWN[:6]],
+        may_label=user.may("labeller"),
     )  # fmt: skip
 
 
@@ -198,7 +199,6 @@ def _asked(state: State, user: User, task: str | None, profile: str | None) -> d
     labels = [{"name": one.label, "keys": list(one.keys)} for one in vocabulary.choices]
     settings = {
         "task": name, "user": user.name, "profile": profile or "", "labels": labels, "actions": ACTIONS,
-        "explain": True,
     }  # fmt: skip
     return {
         "task": name,
@@ -252,4 +252,3 @@ def _cell(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, float):
         return {"text": f"{value:.{_DIGITS.get(name, 3)}f}".replace("-", "−"), "number": True}
     return {"text": str(value)[:80], "number": number}
-

@@ -1,7 +1,7 @@
 """Labels over HTTP: what to look at next, an answer, and taking it back.
 
-What an answer means and who gets which item is decided in `astrid.review`; a page and a program come through the same
-routes.
+What an answer means and who gets which item is decided in `astrid.review`; a page and a program come
+through the same routes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NewAnswer(BaseModel):
 
     key: str = Field(
         pattern=_KEY,
-        description="Another one for each answer, made by whoever sends it: the same sent twice is stored once.",
+        description="Made by whoever sends it, another one for each answer: sent twice, it is stored once.",
     )
     survey: str = Field(max_length=64)
     alert_id: str = Field(max_length=200)
@@ -208,8 +208,8 @@ def add_label(state: StateOf, user: Labeller, new: NewAnswer) -> Answer:
     if state.store.alert(new.survey, new.alert_id) is None:
         raise Problem(404, f"there is no alert {new.alert_id} of {new.survey}; check survey and number")
     record = answer(
-        state.store, task, user.name, (new.survey, new.alert_id), key=new.key, answer=new.answer, label=new.label,
-        tags=new.tags, note=new.note, seconds=new.seconds, shown=new.shown,
+        state.store, task, user.name, (new.survey, new.alert_id), key=new.key, answer=new.answer,
+        label=new.label, tags=new.tags, note=new.note, seconds=new.seconds, shown=new.shown,
     )  # fmt: skip
     return Answer.model_validate(_told(record._asdict()))
 

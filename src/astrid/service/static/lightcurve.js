@@ -59,14 +59,14 @@ export class LightCurve {
       {
         width: this.#holder.clientWidth || 400,
         height: this.#height(),
-        padding: [8, 10, 0, 0],
+        padding: [8, 26, 0, 0],
         legend: { show: false },
         scales: {
           x: { time: false, range: (_, low, high) => (low === curve.mjd[0] ? [first, last] : [low, high]) },
           y: { dir: -1, range: [bright, faint] },
         },
         axes: [
-          { ...axis, font, size: 32, values: (_, values) => values.map((value) => plain(value)) },
+          { ...axis, font, size: 32, values: (_, values) => days(values) },
           { ...axis, font, size: 52, values: (_, values) => values.map((value) => value.toFixed(1)) },
         ],
         series: [{}, { stroke: ink, paths: () => null, points: { show: false } }],
@@ -182,4 +182,9 @@ function magnitudes(curve) {
   return [bright - margin, faint + margin];
 }
 
-const plain = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
+/** As many digits as the steps need, the same for all. */
+function days(values) {
+  const step = values.length > 1 ? values[1] - values[0] : 1;
+  const digits = step % 1 === 0 ? 0 : Math.min(5, Math.max(1, Math.ceil(-Math.log10(step % 1 || 1))));
+  return values.map((value) => value.toFixed(digits));
+}

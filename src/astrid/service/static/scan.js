@@ -7,9 +7,9 @@ import { LightCurve } from "./lightcurve.js";
 import { Look, keep, recalled } from "./look.js";
 import { Outbox, key as newKey } from "./outbox.js";
 import { draw, figures, pixelAt } from "./stamps.js";
-import { json } from "./http.js";
+import { Refusal, json } from "./http.js";
 
-const { task, user, profile, labels, actions, explain: canExplain } = settings();
+const { task, user, profile, labels, actions } = settings();
 const REMEMBERED = 100; // answers that can be undone
 
 const choices = { hide: true, advance: true, ...recalled("astrid.scan") };
@@ -93,7 +93,6 @@ function over() {
 function veil() {
   find("#veil").hidden = shown;
   find("#opinion").hidden = !shown;
-  find("#explain").hidden = !canExplain;
 }
 
 function enable() {
@@ -182,45 +181,54 @@ function reveal() {
 }
 
 async function explain() {
-  if (!current || !shown || !canExplain) return;
+  if (!current || !shown) return;
   const { item, facts } = current;
-  const bundle = facts.scores.find((one) => one.of_task)?.bundle;
+  const score = facts.scores?.find((one) => one.of_task && one.values.length);
   const line = find("#explained");
-  if (!bundle) {
+  if (!score) {
     line.textContent = "no model of this task has scored it";
     return;
   }
   line.textContent = "asking the model …";
   const entry = current;
   try {
-    const query = new URLSearchParams({ survey: item.survey, alert_id: item.alert_id, bundle });
-    const found = await json(`/review/api/explanation?${query}`, { timeout: 60000 });
+    const [survey, alert] = [item.survey, item.alert_id].map(encodeURIComponent);
+    const query = new URLSearchParams({ model: score.bundle, method: "occlusion_by_channel" });
+    const found = await json(`/api/v1/candidates/${survey}/${alert}/explanations?${query}`, { timeout: 60000 });
     if (current !== entry) return;
-    for (const [k, figure] of all("#stamps .stamp").entries()) {
+    const [name] = Object.keys(found.values);
+    const values = found.values[name];
+    const limit = Math.max(...values.flat(2).map(Math.abs), 1e-12);
+    all("#stamps .stamp").forEach((figure, k) => {
       find(".heat", figure)?.remove();
-      const values = found.maps[facts.planes[k].name];
-      if (!values) continue;
+      const channel = found.features[name].indexOf(facts.planes[k].name);
+      if (channel < 0 || look.zoom !== 1) return;
       const heat = element("canvas", { class: "heat", "aria-hidden": "true" });
-      warm(heat, values, found.limit);
+      warm(heat, values, channel, limit);
       find(".frame", figure)?.append(heat);
-    }
-    line.textContent = found.sentence;
+    });
+    line.textContent =
+      look.zoom === 1
+        ? `orange speaks for ${found.target}, blue against it (${found.bundle}, what covering each place changes)`
+        : "zoom out to see it";
   } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
     if (current === entry) line.textContent = error.message;
   }
 }
 
-/** Orange speaks for the decision, blue against it. */
-function warm(canvas, rows, limit) {
-  canvas.height = rows.length;
-  canvas.width = rows[0].length;
+/** One channel of an attribution over its image. */
+function warm(canvas, values, channel, limit) {
+  canvas.height = values.length;
+  canvas.width = values[0].length;
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
-  rows.forEach((row, y) =>
-    row.forEach((value, x) => {
-      const share = Math.max(-1, Math.min(1, value / limit));
+  values.forEach((row, y) =>
+    row.forEach((pixel, x) => {
+      const share = pixel[channel] / limit;
       const [r, g, b] = share > 0 ? [236, 133, 50] : [74, 163, 223];
-      image.data.set([r, g, b, 255 * Math.abs(share)], 4 * ((rows.length - 1 - y) * row.length + x));
+      // FITS counts rows from below
+      image.data.set([r, g, b, 220 * Math.abs(share)], 4 * ((values.length - 1 - y) * row.length + x));
     }),
   );
   context.putImageData(image, 0, 0);
