@@ -79,7 +79,6 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What the description of a route says of its refusals; pass it as ``responses=``."""
     return {
         status: {
-            "model": ProblemBody,
             "description": http.HTTPStatus(status).phrase,
             "content": {_JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
         }

@@ -7,6 +7,7 @@ request that changes something, keep out other pages.
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _BROWSER = ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 _OWN = ("same-origin", "none")
+_LAST_PORT = 65_535
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 _LOG_IN = "/login"  # asked for by somebody without a session, or with one that is over
 
 
@@ -166,13 +169,10 @@ def _names(settings: Settings) -> frozenset[str]:
 
 def _split(host: str) -> tuple[str | None, int | None]:
     """Name in small letters and port of a Host header; no name if it is none."""
-    if any(letter in host for letter in "/\\@?# \t") or not host.isascii():
+    found = _HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > _LAST_PORT:
         return None, None
-    try:
-        parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").rstrip(".") or None, parts.port
-    except ValueError:
-        return None, None
+    return found["name"].strip("[]").rstrip(".").lower() or None, int(found["port"] or 0) or None
 
 
 def _is_address(name: str) -> bool:
