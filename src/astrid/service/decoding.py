@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from astrid.alerts import Alert, Packet, SchemaBook, decode, packets_of
 from astrid.alerts.container import packets_in
 from astrid.alerts.intake import without_histories
-from astrid.errors import LightCurveError, PacketError
+from astrid.errors import LightCurveError, PacketError, UsageError
 from astrid.lightcurves.columns import choose_layout, curves_of
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.reading import read_lightcurves
@@ -328,8 +328,8 @@ def _from_file(content: bytes, kind: str, options: Mapping[str, Any], told: Any)
         path.write_bytes(content)
         try:
             yield from read_lightcurves(path, on_problem=told, **options)
-        except LightCurveError as error:
-            raise LightCurveError(str(error).replace(str(path), "the table")) from error
+        except (LightCurveError, UsageError) as error:
+            raise type(error)(str(error).replace(str(path), "the table")) from error
 
 
 def _check_parquet(content: bytes) -> None:
