@@ -231,6 +231,7 @@ def test_a_classification_says_the_same_there_and_back(row: dict[str, Any]) -> N
         assert back[name] == row[name]
 
 
+@pytest.mark.real_data
 def test_the_tags_of_the_snad_experts_are_answers_of_theirs(
     store: Store, real_data: Path, tmp_path: Path
 ) -> None:
@@ -257,6 +258,7 @@ def test_the_tags_of_the_snad_experts_are_answers_of_theirs(
     assert record.tags == ("artefact", "frame_edge", "ghost", "galaxy")
 
 
+@pytest.mark.real_data
 def test_the_votes_of_ten_volunteers_agree_as_far_as_they_do(
     store: Store, real_data: Path, tmp_path: Path
 ) -> None:
