@@ -45,12 +45,12 @@ def period_rows(folder: Path, quick: bool, say: Callable[[str], None]) -> list[R
     folder : Path
         Of the Catalina curves and their labels.
     quick : bool
-        Two stars of each class instead of 30.
+        One star of each class instead of 30.
     say : callable
         Called with the name of each stage.
     """
-    each = 2 if quick else 30
-    say(f"periods of {each} stars of each class by each method")
+    each = 1 if quick else 30
+    say(f"periods by each method: stars of each class {each}")
     measured = measure_process(_found, str(folder), each, environment=ONE_THREAD).result
     names = np.array([name for name, _ in measured])
     wanted = np.array([row["catalogue"] for _, row in measured])

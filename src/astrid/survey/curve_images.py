@@ -114,8 +114,8 @@ def dmdt_file(
     with atomic_path(path) as partial, atomic_path(picture) as drawn:
         if path.suffix == ".npz":
             with partial.open("wb") as file:
-                also = {} if classes is None else {"class": np.array(classes)}
-                np.savez_compressed(file, name=np.array(names), image=whole, dm=grid.dm, dt=grid.dt, **also)
+                arrays: dict[str, Any] = {"name": names, "image": whole, "dm": grid.dm, "dt": grid.dt}
+                np.savez_compressed(file, **arrays if classes is None else {**arrays, "class": classes})
         else:
             pq.write_table(_table(names, classes, whole, grid, scaling), partial, compression="zstd")
         if classes is None:
