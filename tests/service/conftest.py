@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import runpy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import fastavro
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from astrid.alerts.container import packets_in
+from astrid.alerts.schemas import SchemaBook
 from astrid.service.app import create_app
 from astrid.service.passwords import hash_password
 from astrid.service.settings import Settings
 from astrid.service.state import State
 from astrid.service.tokens import digest, new_token
 from astrid.store import open_store
+from astrid.store.asking import QueueRow
+from astrid.store.store import Store
+from astrid.stream.ingest import ingest
+from astrid.stream.scores import Scorer
+from astrid.stream.source import Delivery
 
 BASE = "http://127.0.0.1:8000"
 PASSWORD = "seven quiet comets"
@@ -93,6 +104,42 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
             return service
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def samples() -> SimpleNamespace:
+    """Packets of ZTF's kind."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "stream" / "samples.py")))
+
+
+@pytest.fixture(scope="session")
+def put_alerts(samples: SimpleNamespace) -> Callable[..., None]:
+    """Puts simulated alerts, numbered from 0, into a store and its queue; `names` are of their objects."""
+
+    def put(store: Store, n: int, names: Mapping[int, str] = MappingProxyType({}), **facts: Any) -> None:
+        contents = [samples.packet(k, **facts) for k in range(n)]
+        for k, name in names.items():
+            (record,) = fastavro.reader(BytesIO(contents[k]))
+            stream = BytesIO()
+            fastavro.writer(stream, samples.SCHEMA, [{**record, "objectId": name}])
+            contents[k] = stream.getvalue()
+        packets = [
+            one
+            for k, content in enumerate(contents)
+            for one in packets_in(f"p{k}", content, SchemaBook(), lambda schema: {})
+        ]
+
+        class Once:
+            def deliveries(self, size: int, linger: float) -> Iterator[Delivery]:
+                yield Delivery(packets, time.time(), lambda: None, None)
+
+            def close(self) -> None:
+                pass
+
+        ingest(Once(), store, Scorer([]), size=n)
+        store.labels.save_queue("braai", [QueueRow("ztf", str(k), k, None, "random") for k in range(n)])
+
+    return put
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from astrid.alerts import SchemaBook
 from astrid.errors import AstridError
-from astrid.review.profiles import QUEUE_COLUMNS, Profile, listing, profiles, read_profile, save
+from astrid.review.profiles import QUEUE_COLUMNS, Profile, check, listing, profiles, read_profile, save
 from astrid.review.vocabulary import ACTIONS, Vocabulary, questions
 from astrid.service.access import Labeller, User, Viewer
 from astrid.service.audit import audit
@@ -105,7 +105,7 @@ def queue(
 ) -> Response:
     """The queue as a table: a saved profile, or what the form says."""
     name = task_of(state, task)
-    problem = ""
+    problem, warnings = "", list[str]()
     saved = profiles(state.store, user.name)
     view = Profile()
     try:
@@ -113,6 +113,7 @@ def queue(
             view = profile_of(state, user.name, profile) or view
         elif sql is not None:
             view = _profile(profile or "all", sql, order, descending, hide, columns)
+            warnings = check(state.store, view)
         table, n = listing(state.store, name, view, user=user.name, limit=_PAGE, offset=(page - 1) * _PAGE)
     except AstridError as error:
         problem = _sentence(error)
@@ -145,7 +146,8 @@ def queue(
     ]
     return state.page(
         request, "queue.html", status=400 if problem else 200, task=name, tasks=task_names(state), view=view,
-        profile=profile or "", saved=[one.name for one in saved], problem=problem, heads=heads, rows=rows,
+        profile=profile or "", saved=[one.name for one in saved], problem=problem, warnings=warnings,
+        heads=heads, rows=rows,
         n=n, page=page, pages=max(1, -(-n // _PAGE)), before=_query({**query, "page": page - 1}),
         after=_query({**query, "page": page + 1}), orders=[*QUEUE_COLUMNS, *_SHOWN[:6]],
         may_label=user.may("labeller"),
