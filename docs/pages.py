@@ -36,6 +36,8 @@ _ROOMS = (
     "astrid.errors",
 )
 _SAME_PAIR = "same pair"
+_FEW_HEADS = 5
+"""Of a model with more of them each has one line."""
 _API_INTRODUCTION = """# Python
 
 The functions behind the commands: numpy arrays and astropy objects in and out. A room is loaded when it is
@@ -301,7 +303,8 @@ def _bundle(bundle: Any, stage: str) -> str:
         "torch and ONNX differ by": "" if card.parity is None else f"{card.parity:.1e} at most",
         "limits": card.limits,
     }  # fmt: skip
-    for name, head in card.heads.items():
+    many = len(card.heads) > _FEW_HEADS
+    for name, head in () if many else card.heads.items():
         if head.decision is not None:
             facts[f"threshold of {name}"] = f"{head.decision.threshold:.4g}: {head.decision.rule}"
         for label, alpha in (head.conformal.alpha if head.conformal else {}).items():
@@ -310,6 +313,8 @@ def _bundle(bundle: Any, stage: str) -> str:
             )
     lines = [f"### {bundle.name}\n", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in facts.items() if value]
+    if many:
+        return "\n".join([*lines, *_heads(card), ""])
     for kind in ("simulated", "real"):
         figures = [one for one in card.metrics if one.kind == kind]
         if figures:
@@ -321,6 +326,28 @@ def _bundle(bundle: Any, stage: str) -> str:
             cells = (one.name, f"{one.value:.4g}", interval, f"{one.n:,}", one.on, domain)
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def _heads(card: Any) -> list[str]:
+    """One line for each head of a model that has many; `astrid models card` has all of their figures."""
+    shown = ("AUCPR", "recall at FPR 1 %", "FNR at the threshold", "FPR at the threshold", "ECE")
+    figures = {one.name: one for one in card.metrics}
+    where = {f"{one.on}, {one.kind}" for one in card.metrics}
+    lines = [
+        f"\nOn {'; '.join(sorted(where))}, the first figure with its 95 % interval:\n",
+        f"| head | threshold | {' | '.join(shown)} | n |",
+        "|---|--:|---|" + "--:|" * len(shown),
+    ]
+    for name, head in card.heads.items():
+        found = [figures.get(f"{name}: {figure}") for figure in shown]
+        cells = ["" if one is None else f"{one.value:.3g}" for one in found]
+        first = found[0]
+        if first is not None and first.low is not None:
+            cells[0] += f" ({first.low:.3g} to {first.high:.3g})"
+        threshold = "" if head.decision is None else f"{head.decision.threshold:.3g}"
+        n = "" if first is None else f"{first.n:,}"
+        lines.append("| " + " | ".join([f"`{name}`", threshold, *cells, n]) + " |")
+    return lines
 
 
 def flags() -> str:

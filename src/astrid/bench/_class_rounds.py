@@ -52,25 +52,35 @@ def round_rows(dataset: Dataset, folder: Path, say: Callable[[str], None]) -> li
     n = int((dataset.column("part") == "test").sum())
     for how, random, diverse in _ASKED:
         say(f"rounds of questions, simulated: {how}")
-        found = np.mean([simulated_rounds(dataset, random, diverse, seed=k) for k in range(_SEEDS)], axis=0)
-        for labels, area in found.tolist():
+        curves = np.array([simulated_rounds(dataset, random, diverse, seed=seed) for seed in range(_SEEDS)])
+        for labels, area in curves.mean(axis=0).tolist():
             name = f"mean AUCPR of {len(_RARE)} rare classes after {labels:.0f} labels, {how}"
             rows.append(Row(name, area, "", "real", n))
-        worth = 100 * (found[-1, 1] - found[0, 1]) / (found[-1, 0] - found[0, 0])
-        rows.append(Row(f"gain of mean AUCPR for 100 labels, {how}", float(worth), "", "real", n))
+        first, last = curves[:, 0], curves[:, -1]
+        worth = 100 * (last - first)[:, 1] / (last - first)[:, 0]
+        rows += _spread(f"gain of mean AUCPR for 100 labels, {how}", worth, n)
     for how, random, diverse in (_ASKED[0], _ASKED[2]):
         say(f"questions written, filled in and read back: {how}")
         places = [folder / f"{how.split()[0]}{seed}" for seed in range(_SEEDS)]
-        each = [asked_round(dataset, place, random, diverse, seed=seed) for seed, place in enumerate(places)]
-        stars, said, gain = np.mean(each, axis=0).tolist()
+        each = np.array(
+            [asked_round(dataset, place, random, diverse, seed=seed) for seed, place in enumerate(places)]
+        )
+        stars, said, gain = each.mean(axis=0).tolist()
         what = f"one round by files, {how}"
         rows += [
             Row(f"{what}: stars asked about", stars, "", "real", n),
             Row(f"{what}: answers", said, "", "real", n),
             Row(f"{what}: gain of mean AUCPR of {len(_LESS_RARE)} rare classes", gain, "", "real", n),
-            Row(f"{what}: gain for 100 answers", 100 * gain / said, "", "real", n),
+            *_spread(f"{what}: gain for 100 answers", 100 * each[:, 2] / each[:, 1], n),
         ]
     return rows
+
+
+def _spread(name: str, values: NDArray[np.float64], n: int) -> list[Row]:
+    return [
+        Row(name, float(values.mean()), "", "real", n),
+        Row(f"{name}: standard deviation of {len(values)} draws", float(values.std(ddof=1)), "", "real", n),
+    ]
 
 
 def asked_round(
