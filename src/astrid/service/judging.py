@@ -116,23 +116,27 @@ def judge_pair(
 
     overrides = {} if gain is None else {"gain": gain}
     with tempfile.TemporaryDirectory(prefix="astrid-") as folder:
-        frames = []
+        frames = {}
         for name, content in (("science", science), ("reference", reference)):
             path = Path(folder) / f"{name}.fits"
             path.write_bytes(content)
             try:
-                frames.append(read_frame(path, overrides=overrides))
+                frames[name] = read_frame(path, overrides=overrides)
             except FrameError as error:
                 raise FrameError(str(error).replace(str(path), f"the {name} image")) from error
         bundles = [Bundle.load(Path(one)) for one in models]
         sizes = {next(iter(bundle.task.inputs.values())).shape[0] for bundle in bundles}
         if len(sizes) > 1:
             raise FrameError("the models take cutouts of different sizes; ask for one of them at a time")
-        result = difference(*frames, DifferenceConfig(threshold=threshold, cutout_size=sizes.pop()))
+        result = difference(
+            frames["science"],
+            frames["reference"],
+            DifferenceConfig(threshold=threshold, cutout_size=sizes.pop()),
+        )
     table = result.candidates
     order = np.argsort(-np.abs(np.ma.filled(table["snr"], 0)), kind="stable")[:_CANDIDATES]
     stack = np.stack([np.asarray(result.triplets[plane], np.float32)[order] for plane in _PLANES], axis=-1)
-    items = []
+    items: list[dict[str, Any]] = []
     for k in order.tolist():
         facts = {
             key: _number(table[key][k])

@@ -176,7 +176,7 @@ def get_models(state: State) -> Models:
         found = state.shared.get("models")
         if found is None:
             found = state.shared["models"] = Models(tuple(state.settings.bundles))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def ready(state: State) -> bool:

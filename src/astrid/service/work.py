@@ -128,7 +128,7 @@ class Apart:
                 self._end()
                 raise Problem(413, "this needs more memory than is given to a request; send less") from None
             if good:
-                return value  # type: ignore[no-any-return]
+                return value
             raise value
 
     def close(self) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import runpy
+import shutil
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from astrid.service.app import create_app
+from astrid.service.passwords import hash_password
 from astrid.service.settings import Settings
+from astrid.service.tokens import new_token
+from astrid.store import open_store
 from astrid.stream.settings import StreamSettings
 from astrid.stream.workers import run_stream
 
@@ -51,3 +59,43 @@ def service(filled) -> Iterator[SimpleNamespace]:
 @pytest.fixture
 def client(service) -> TestClient:
     return service.client
+
+
+class Running:
+    """A service that listens on a port of this machine, with an administrator and a token."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = open_store(store, patience=10)
+        accounts = self.store.accounts
+        if not accounts.users():
+            accounts.add_user("admin", "admin", hash_password("seven quiet comets"), by="test")
+            for number in range(5):  # so that a number that is made up is not that of the one in use
+                new_token(accounts, "admin", f"unused {number}", None, "test")
+        _, token = new_token(accounts, "admin", "test", None, "test")
+        self.headers = {"Authorization": f"Bearer {token}"}
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self.app = create_app(Settings(store=store, port=listening.getsockname()[1]), self.store)
+        self.state = self.app.state.astrid
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=2)
+        )
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self.state.stopping.set()
+        self._server.should_exit = True
+        self._thread.join(20)
+        self.store.close()
+
+
+@pytest.fixture
+def running(filled, tmp_path) -> Iterator[Running]:
+    """On a copy of the store, which tests may change."""
+    shutil.copytree(filled, tmp_path / "store")
+    found = Running(tmp_path / "store")
+    yield found
+    found.close()

@@ -113,7 +113,8 @@ def test_a_cursor_is_of_its_query_only(client):
     "condition",
     [
         "1=1; DROP TABLE alerts", "alert_id IN (SELECT name FROM users)", "read_text('/etc/passwd') <> ''",
-        "nothing > 1", "magpsf", "getenv('HOME') = ''", "(", "magpsf < 18) OR (1=1", "current_setting('x') = ''",
+        "nothing > 1", "magpsf", "getenv('HOME') = ''", "(", "magpsf < 18) OR (1=1",
+        "current_setting('x') = ''",
     ],
 )  # fmt: skip
 def test_a_condition_that_is_more_than_one_is_refused_in_a_sentence(client, condition):

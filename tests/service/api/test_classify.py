@@ -71,7 +71,8 @@ def test_one_that_is_not_finite_has_its_problem_and_the_others_their_scores(clie
     ("arrays", "query", "status"),
     [
         ({"triplet": np.zeros((1, 31, 31, 3))}, "", 422), ({"triplet": np.zeros(())}, "", 422),
-        ({"science": np.zeros((1, 63, 63))}, "", 422), ({"triplet": np.zeros((1, 63, 63, 3))}, "?model=none", 404),
+        ({"science": np.zeros((1, 63, 63))}, "", 422),
+        ({"triplet": np.zeros((1, 63, 63, 3))}, "?model=none", 404),
         ({"triplet": np.zeros((1, 63, 63, 3))}, "?model=dmdt.crts1", 422),
         ({"triplet": np.zeros((0, 63, 63, 3))}, "", 200),
     ],
@@ -159,10 +160,12 @@ def test_a_period_is_searched_for_in_a_process_of_its_own(client):
 @pytest.mark.parametrize(
     ("query", "kind", "content", "status"),
     [
-        ("", "text/plain", b"a", 415), ("", "application/json", b"{", 400), ("", "application/json", b"[1]", 422),
+        ("", "text/plain", b"a", 415), ("", "application/json", b"{", 400), ("", "application/json",
+        b"[1]", 422),
         ("", "text/csv", b"a,b\n1,2", 422), ("?column=mag", "text/csv", b"a,b\n1,2", 422),
         ("?column=mag=zzz", "text/csv", b"a,b\n1,2", 400), ("?model=none", "text/csv", b"a,b\n1,2", 404),
-        ("?model=braai.sim1", "text/csv", b"a,b\n1,2", 422), ("?time_format=moon", "text/csv", b"mjd,mag\n1,2", 400),
+        ("?model=braai.sim1", "text/csv", b"a,b\n1,2", 422), ("?time_format=moon", "text/csv",
+        b"mjd,mag\n1,2", 400),
         ("", "application/vnd.apache.parquet", b"PAR1", 422), ("", "text/csv", b"", 422),
     ],
 )  # fmt: skip

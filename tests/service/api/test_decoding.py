@@ -58,7 +58,8 @@ def npz(**arrays) -> bytes:
 @given(
     st.dictionaries(
         st.text("abcxyz", min_size=1, max_size=5),
-        st.tuples(st.sampled_from(["f4", "f8", "i2", "u1", "?", ">f4"]), st.lists(st.integers(0, 4), max_size=4)),
+        st.tuples(st.sampled_from(["f4", "f8", "i2", "u1", "?", ">f4"]),
+        st.lists(st.integers(0, 4), max_size=4)),
         min_size=1, max_size=4,
     )
 )  # fmt: skip
@@ -76,7 +77,8 @@ def test_arrays_are_those_that_numpy_wrote(made):
 
 def test_an_npz_of_more_than_numbers_is_refused():
     for content in (
-        npz(a=np.array([{"x": 1}], object)), npz(a=np.array(["text"])), npz(a=np.zeros(3, "c8")), b"", b"PK\x03\x04",
+        npz(a=np.array([{"x": 1}], object)), npz(a=np.array(["text"])), npz(a=np.zeros(3, "c8")), b"",
+        b"PK\x03\x04",
         npz(a=np.zeros(3))[:-30], b"\x93NUMPY",
     ):  # fmt: skip
         assert status(arrays_of, content) == 422

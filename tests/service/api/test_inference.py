@@ -83,13 +83,15 @@ def changed(**facts) -> dict:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({}, 422), ([], 422), ("text", 422), ({"inputs": []}, 422), ({"inputs": [1]}, 422), (changed(name="x"), 422),
+        ({}, 422), ([], 422), ("text", 422), ({"inputs": []}, 422), ({"inputs": [1]}, 422),
+        (changed(name="x"), 422),
         (changed(shape=[1]), 422), (changed(shape=[-1, 63, 63, 3]), 422), (changed(shape=[1e3]), 422),
         (changed(shape=[2**62, 2**62, 2]), 422), (changed(shape=[0, 63, 63, 3], data=[]), 422),
         (changed(data=[["x"]]), 422), (changed(data=[[1], [2, 3]]), 422), (changed(data="text"), 422),
         (changed(data=[None] * 63 * 63 * 3), 422), (changed(data=[1e300] * 63 * 63 * 3), 422),
         (changed(data=[{}] * 63 * 63 * 3), 422), (changed(datatype="BYTES"), 422), (changed(datatype=7), 422),
-        (changed(shape=[1, 63, 63, 3, 1, 1, 1, 1, 1, 1]), 422), ({**changed(), "outputs": [{"name": "x"}]}, 422),
+        (changed(shape=[1, 63, 63, 3, 1, 1, 1, 1, 1, 1]), 422), ({**changed(),
+        "outputs": [{"name": "x"}]}, 422),
         ({**changed(), "outputs": 3}, 422), ({**changed(), "id": 3}, 422),
     ],
 )  # fmt: skip

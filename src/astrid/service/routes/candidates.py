@@ -146,7 +146,17 @@ async def candidates(
         raise Problem(422, f"history and extras are long; ask for {_FEW} candidates or fewer with them")
     if ra is not None and dec is not None and radius is not None:
         after = place_after(request, cursor, (float, str, str))
-        work = (_in_cone, state, wanted, (ra, dec, radius), since, until, survey, limit, after)
+        work: tuple[Any, ...] = (
+            _in_cone,
+            state,
+            wanted,
+            (ra, dec, radius),
+            since,
+            until,
+            survey,
+            limit,
+            after,
+        )
     else:
         after = place_after(request, cursor, (int, int))
         work = (_page, state, wanted, since, until, survey, order, limit, after)

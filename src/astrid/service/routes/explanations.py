@@ -52,7 +52,7 @@ class ExplanationBody(BaseModel):
 @router.get(
     "/explanations",
     response_model=ExplanationBody,
-    responses=responses(401, 403, 404, 410, 422, 503, 504)
+    responses=responses(400, 401, 403, 404, 410, 422, 503, 504)
     | {
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
         304: {"description": "Not Modified"},

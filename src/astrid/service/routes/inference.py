@@ -155,19 +155,21 @@ async def ready_of_version(state: StateOf, user: Viewer, name: Name, version: Ve
     return await _ready(state, await _model(state, name, version))
 
 
+_TENSOR = Given.model_json_schema()
+_QUESTION = {
+    **Question.model_json_schema(),
+    "properties": {
+        "id": {"type": "string"},
+        "inputs": {"type": "array", "minItems": 1, "items": _TENSOR},
+        "outputs": {"type": "array", "items": Wanted.model_json_schema()},
+    },
+}
+_QUESTION.pop("$defs")  # its parts stand in it: the description of a body has no place for them
 _INFER: dict[str, Any] = {
     "response_model": Inferred,
     "responses": _REFUSALS | responses(400, 413),
-    "openapi_extra": {
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {"schema": Question.model_json_schema(ref_template="#/components/schemas/{model}")}
-            },
-        }
-    },
+    "openapi_extra": {"requestBody": {"required": True, "content": {JSON: {"schema": _QUESTION}}}},
 }
-_INFER["openapi_extra"]["requestBody"]["content"][JSON]["schema"].pop("$defs", None)
 
 
 @router.post("/models/{name}/infer", **_INFER)
