@@ -74,7 +74,7 @@ def test_a_model_that_is_no_better_is_rarely_promoted():
 
 
 BETTER = (0.8, 0.9, 0.1, 0.04, 0.15)
-RISES = "AUCPR rises from 0.800 to 0.900, a change of +0.040 to +0.150"
+RISES = "AUCPR rises from 0.800 to 0.900, a change of +0.0400 to +0.1500"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ RISES = "AUCPR rises from 0.800 to 0.900, a change of +0.040 to +0.150"
         ),
         (
             (0.8, 0.7, -0.1, -0.15, -0.05), (2, 2, 0, -0.2, 0.2), False,
-            "it is worse on the 240 frozen answers: AUCPR falls from 0.800 to 0.700, a change of -0.150 to",
+            "it is worse on the 240 frozen answers: AUCPR falls from 0.800 to 0.700, a change of -0.1500 to",
         ),
         (
             BETTER, (1, 2, -1, -1.5, -0.5), False,
@@ -95,7 +95,7 @@ RISES = "AUCPR rises from 0.800 to 0.900, a change of +0.040 to +0.150"
         ),
         (
             BETTER, (1, 2, -1, -1.5, -0.5), False,
-            f"change of +0.500 to +1.500), though {RISES}",
+            f"change of +0.5000 to +1.5000), though {RISES}",
         ),
     ],
 )  # fmt: skip

@@ -45,6 +45,9 @@ def test_nothing_is_promised_above_one():
     found = outlook([record(100, 0.5, 0.01), record(200, 0.9, 0.01), record(400, 0.998, 0.001)])
     assert found.high == pytest.approx(0.002)
     assert found.flat
+    assert found.advice.startswith(
+        "AUCPR is 0.9980 and cannot rise by more than 0.0020, which is hardly worth"
+    )
 
 
 @pytest.mark.parametrize("n", [[], [100], [100, 200], [100, 100, 100, 200]])

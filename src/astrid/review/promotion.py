@@ -315,4 +315,4 @@ def _between(change: Change) -> str:
     low, high = float(change.low or 0), float(change.high or 0)
     if change.name == COST:
         low, high = -high, -low
-    return f", a change of {low:+.3f} to {high:+.3f}"
+    return f", a change of {low:+.4f} to {high:+.4f}"

@@ -81,8 +81,8 @@ def outlook(trainings: Sequence[TrainingRecord], worth: float = _WORTH) -> Outlo
     if n < _LEAST:
         return Outlook(
             False, None, None, None, n,
-            f"{n} trainings with other numbers of answers can be compared and {_LEAST} are needed to see "
-            "whether more answers help, so go on",
+            f"whether more answers help is told by {_LEAST} trainings with different numbers of answers, of "
+            f"which there are {n}, so go on",
         )  # fmt: skip
     x, y, weight = some[:, 0], some[:, 1], some[:, 2] ** -2
     centre = (weight * x).sum() / weight.sum()
@@ -91,7 +91,9 @@ def outlook(trainings: Sequence[TrainingRecord], worth: float = _WORTH) -> Outlo
     error = _SIGMAS / math.sqrt(spread)
     room = 1 - float(y[-1])  # no figure rises above 1
     gain, low, high = (min(value, room) for value in (slope, slope - error, slope + error))
-    told = f"twice as many answers are expected to change {AUCPR} by {gain:+.3f} ({low:+.3f} to {high:+.3f})"
+    told = f"twice as many answers are expected to change {AUCPR} by {gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    if room < worth:
+        told = f"{AUCPR} is {y[-1]:.4f} and cannot rise by more than {room:.4f}"
     if high < worth:
         return Outlook(
             True, gain, low, high, n, f"{told}, which is hardly worth the time, so stop or ask otherwise"
