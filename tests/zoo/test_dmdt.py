@@ -6,9 +6,9 @@ import pytest
 
 from astrid.learn.task import imported
 from astrid.lightcurves.variability import numbers_of
-from astrid.zoo.dmdt import CRTS_BRANCHES, CRTS_TREES, DMDT, DMDT_FINE, DMDT_TREES, EROS_TREES
+from astrid.zoo.dmdt import CRTS_BRANCHES, CRTS_TREES, DMDT, DMDT_FINE, EROS_TREES
 
-ALL = (DMDT, DMDT_FINE, DMDT_TREES, CRTS_TREES, CRTS_BRANCHES, EROS_TREES)
+ALL = (DMDT, DMDT_FINE, CRTS_TREES, CRTS_BRANCHES, EROS_TREES)
 
 
 def test_there_are_the_seven_classes_and_the_four_types():

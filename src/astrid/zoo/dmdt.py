@@ -1,7 +1,7 @@
 """Which kind of variable star is this?  Mahabal et al. 2017, arXiv:1709.06257.
 
-From its dm-dt image, as the paper has it, and by boosted trees; and from features and our own period search,
-by trees and by a network, which the paper does not have.
+From its dm-dt image, as the paper has it; and from features and our own period search, by boosted trees and
+by a network, which the paper does not have.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from astrid.learn.settings import Optimizer, Schedule, Split, Training
 from astrid.learn.task import Figure, Input, Multiclass, Task
 from astrid.lightcurves.variability import VERSION, numbers_of
 
-__all__ = ["CRTS_BRANCHES", "CRTS_TREES", "DMDT", "DMDT_FINE", "DMDT_TREES", "EROS_TREES"]
+__all__ = ["CRTS_BRANCHES", "CRTS_TREES", "DMDT", "DMDT_FINE", "EROS_TREES"]
 
 _CRTS = Multiclass(labels=("EW", "EA", "RRab", "RRc", "RRd", "RS_CVn", "LPV"))
 _EROS = Multiclass(labels=("binary", "cepheid", "rr_lyrae", "mira"))
@@ -41,8 +41,6 @@ def _numbers(*bands: str) -> Input:
 _BOOSTING = Training(
     optimizer=Optimizer(lr=0.05), epochs=600, patience=30, class_weights=True, split=_SPLIT, threads=1
 )
-
-_TREES = {"depth": 4, "min_child_weight": 3, "subsample": 0.7, "colsample": 0.3}
 
 # Two layers of convolutions in each of two blocks, so few channels that a thousand stars suffice.
 _SHALLOW = {
@@ -77,16 +75,7 @@ DMDT_FINE = DMDT.model_copy(
         "name": "dmdt_fine",
         "title": "Classes of variable stars from dm-dt images with finer steps of magnitude",
         "inputs": {"dmdt_fine": _FINE},
-    }
-)
-
-DMDT_TREES = DMDT_FINE.model_copy(
-    update={
-        "name": "dmdt_trees",
-        "title": "Classes of variable stars from fine dm-dt images, by boosted trees",
-        "network": "astrid.networks.trees:Trees",
-        "network_options": _TREES,
-        "training": _BOOSTING.model_copy(update={"class_weights": False}),
+        "network_options": {**_SHALLOW, "columns": True},
     }
 )
 
@@ -99,7 +88,7 @@ CRTS_TREES = Task(
     represent="astrid.lightcurves.variability:variability",
     representation_version=VERSION,
     network="astrid.networks.trees:Trees",
-    network_options=_TREES,
+    network_options={"depth": 4, "min_child_weight": 3, "subsample": 0.7, "colsample": 0.3},
     training=_BOOSTING,
     group="star",
     published=DMDT.published,
