@@ -126,8 +126,10 @@ class Authentication:
                 return False
             self._looked = now
         # a proxy on this machine would make everybody the operator
-        client = scope.get("client")
-        return not any(name in headers for name in _FORWARDED) and (client is None or is_loopback(client[0]))
+        client, peer = scope.get("client"), scope.get("state", {}).get("peer")
+        if any(name in headers for name in _FORWARDED) or not (client is None or is_loopback(client[0])):
+            return False
+        return peer is None or await run_sync(lambda: peer.is_ours, limiter=self._threads)
 
 
 def _cookie(headers: Headers, name: str) -> str | None:

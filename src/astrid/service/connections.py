@@ -12,6 +12,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from astrid.service.peers import Peer
+
 __all__ = ["Connection", "connection_class"]
 
 
@@ -37,6 +39,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the head of a request."""
         super().connection_made(transport)
+        self.app_state = {**self.app_state, "peer": Peer(self.client)}  # a part of the state of its requests
         if len(self.connections) > self.most:
             self._make_room()
         self._wait_for_head()

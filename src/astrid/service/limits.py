@@ -27,6 +27,7 @@ UPLOADS = ("/api/v1/classify", "/api/v1/labels/import", "/v2/models/")
 
 _ANONYMOUS = 16 << 10  # bytes: a log-in
 _SLOWEST = 16 << 10  # bytes/s over the whole of a body, once the first silence is over
+_PATIENCE = 10  # times the limit, after which a request whose answer came too late is given up
 _HELD = 4  # uploads of full length that are held in memory at once
 
 
@@ -203,8 +204,9 @@ class _Run:
             limit = self._state.settings.time_limit
             await asyncio.wait({task}, timeout=limit)
             if not task.done() and not self._begun:
+                # not cancelled at once: a thread could not be, and its place would be given away meanwhile
                 self._late = True
-                task.cancel()
+                asyncio.get_running_loop().call_later(_PATIENCE * limit, task.cancel)
                 self._state.metrics.refuse(504)
                 sentence = f"this took longer than {limit:g} s; ask for less at a time"
                 await answer(Request(scope), 504, sentence)(scope, receive, send)

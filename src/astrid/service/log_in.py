@@ -42,6 +42,14 @@ def address_of(client: tuple[str, int] | None) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+class _Turns:
+    """Who is having a password checked, or waits for it."""
+
+    def __init__(self) -> None:
+        self.limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self.taken = 0
+
+
 async def check(state: State, name: str, password: str, address: str) -> bool:
     """Whether a name and a password open an account; a failure is kept.
 
@@ -57,11 +65,15 @@ async def check(state: State, name: str, password: str, address: str) -> bool:
     Problem
         429 after too many failures, whatever the password; 503 where too many log in at once.
     """
-    limiter = state.shared.setdefault("log-ins", anyio.CapacityLimiter(_AT_ONCE))
-    if limiter.statistics().tasks_waiting >= _WAITING:
+    turns = state.shared.setdefault("log-ins", _Turns())
+    if turns.taken >= _AT_ONCE + _WAITING:
         state.metrics.log_in("too many")
         raise Problem(503, "too many log in at once; try again", {"Retry-After": "5"})
-    return await run_sync(_check, state, name, password, address, limiter=limiter)
+    turns.taken += 1
+    try:
+        return await run_sync(_check, state, name, password, address, limiter=turns.limiter)
+    finally:
+        turns.taken -= 1
 
 
 def _check(state: State, name: str, password: str, address: str) -> bool:

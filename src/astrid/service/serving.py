@@ -6,6 +6,7 @@ What is answered is in `app`.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -148,8 +149,8 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
     except OSError as error:
         raise OutputError(
-            f"{host}:{settings.port} cannot be listened on ({error.strerror}); give another --port, or stop "
-            "what uses it"
+            f"{host}:{settings.port} cannot be listened on ({os.strerror(error.errno or 0)}); give another "
+            "--port, or stop what uses it"
         ) from error
 
 
