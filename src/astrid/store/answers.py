@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from astrid.errors import UsageError
 from astrid.store.asking import chunks, forget, put_back, refresh, task_lock
 from astrid.store.database import Database
-from astrid.store.statements import Key, insert
+from astrid.store.statements import Key, insert, of_alerts
 from astrid.store.tables import alerts, labels, queue
 
 if TYPE_CHECKING:
@@ -124,7 +124,6 @@ class LabelRecord(NamedTuple):
 
 
 _COLUMNS = tuple(labels.c[name] for name in LabelRecord._fields)
-_ITEM = sa.tuple_(labels.c.survey, labels.c.alert_id)
 
 
 def add(database: Database, new: Sequence[NewLabel]) -> list[int]:
@@ -231,7 +230,7 @@ def list_labels(
         query = query.where(labels.c.undone.is_(None))
     if newest is not None:
         query = query.order_by(labels.c.at.desc(), labels.c.id.desc()).limit(newest)
-    parts = [query] if items is None else [query.where(_ITEM.in_(some)) for some in chunks(items)]
+    parts = [query] if items is None else [query.where(of_alerts(labels, some)) for some in chunks(items)]
 
     def work(connection: sa.Connection) -> list[LabelRecord]:
         return [_record(row) for part in parts for row in connection.execute(part)]
@@ -304,8 +303,10 @@ def tasks(database: Database) -> list[str]:
 def missing_alerts(database: Database, keys: Iterable[Key]) -> set[Key]:
     """Those that are not in the store."""
     wanted = list(dict.fromkeys(keys))
-    of = sa.tuple_(alerts.c.survey, alerts.c.alert_id)
-    queries = [sa.select(alerts.c.survey, alerts.c.alert_id).where(of.in_(some)) for some in chunks(wanted)]
+    queries = [
+        sa.select(alerts.c.survey, alerts.c.alert_id).where(of_alerts(alerts, some))
+        for some in chunks(wanted)
+    ]
 
     def work(connection: sa.Connection) -> set[Key]:
         return {(row[0], row[1]) for query in queries for row in connection.execute(query)}
@@ -326,12 +327,11 @@ def _places(
     connection: sa.Connection, items: Sequence[tuple[str, str, str]]
 ) -> dict[tuple[str, str, str], tuple[str, bool]]:
     """Slot of each item in the queue, and whether it is blind."""
-    of = sa.tuple_(queue.c.task, queue.c.survey, queue.c.alert_id)
     query = sa.select(queue.c.task, queue.c.survey, queue.c.alert_id, queue.c.slot, queue.c.blind)
     return {
         (row[0], row[1], row[2]): (row[3], row[4])
-        for some in chunks(items)
-        for row in connection.execute(query.where(of.in_(some)))
+        for task, keys in _by_task(items)
+        for row in connection.execute(query.where((queue.c.task == task) & of_alerts(queue, keys)))
     }
 
 
@@ -343,7 +343,7 @@ def _latest(
     query = query.where(labels.c.undone.is_(None))
     found: dict[tuple[str, str, str, str], tuple[float, int | None, int | None]] = {}
     for task, keys in _by_task(items):
-        for row in connection.execute(query.where((labels.c.task == task) & _ITEM.in_(keys))):
+        for row in connection.execute(query.where((labels.c.task == task) & of_alerts(labels, keys))):
             found[row[0], row[1], row[2], row[3]] = (row[4], row[5], None)
     return found
 

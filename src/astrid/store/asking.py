@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from astrid.store.database import Database
-from astrid.store.statements import Key, insert
+from astrid.store.statements import Key, insert, of_alerts
 from astrid.store.tables import alerts, assignments, labels, queue
 
 __all__ = [
@@ -91,7 +91,6 @@ class Assigned(NamedTuple):
 
 
 _ROW = tuple(queue.c[name] for name in QueueRow._fields)
-_ITEM = sa.tuple_(queue.c.survey, queue.c.alert_id)
 _MINE = (
     (assignments.c.task == queue.c.task)
     & (assignments.c.survey == queue.c.survey)
@@ -132,16 +131,24 @@ def task_lock(connection: sa.Connection, task: str) -> None:
 
 def refresh(connection: sa.Connection, items: Iterable[tuple[str, str, str]]) -> None:
     """Say anew of some items, each with its task, whether they wait for an answer."""
-    of = sa.tuple_(queue.c.task, queue.c.survey, queue.c.alert_id)
-    for some in chunks(items):
-        connection.execute(sa.update(queue).where(of.in_(some)).values(open=_ANSWERED < _WANTED))
+    tasks: dict[str, list[Key]] = {}
+    for task, *key in items:
+        tasks.setdefault(task, []).append((key[0], key[1]))
+    for task, keys in tasks.items():
+        for some in chunks(keys):
+            this = (queue.c.task == task) & of_alerts(queue, some)
+            connection.execute(sa.update(queue).where(this).values(open=_ANSWERED < _WANTED))
 
 
 def forget(connection: sa.Connection, held: Iterable[tuple[str, str, str, str]]) -> None:
     """Take items off the screens of people: task, survey, identifier and user of each."""
-    of = sa.tuple_(*(assignments.c[name] for name in ("task", "survey", "alert_id", "user")))
-    for some in chunks(held):
-        connection.execute(sa.delete(assignments).where(of.in_(some)))
+    whose: dict[tuple[str, str], list[Key]] = {}
+    for task, survey, alert_id, user in held:
+        whose.setdefault((task, user), []).append((survey, alert_id))
+    for (task, user), keys in whose.items():
+        mine = (assignments.c.task == task) & (assignments.c.user == user)
+        for some in chunks(keys):
+            connection.execute(sa.delete(assignments).where(mine & of_alerts(assignments, some)))
 
 
 def assign(
@@ -209,7 +216,8 @@ def _free(
     else:
         for some in chunks(key for key in among if key not in held):
             by_key = {
-                (row.survey, row.alert_id): row for row in connection.execute(query.where(_ITEM.in_(some)))
+                (row.survey, row.alert_id): row
+                for row in connection.execute(query.where(of_alerts(queue, some)))
             }
             rows += [by_key[key] for key in some if key in by_key]
             if len(rows) >= n:
@@ -237,24 +245,22 @@ def _others(user: str, now: float) -> sa.ScalarSelect[int]:
 def _turns(
     connection: sa.Connection, task: str, user: str, keys: Sequence[Key], now: float
 ) -> dict[Key, set[int]]:
-    of = sa.tuple_(assignments.c.survey, assignments.c.alert_id)
     query = sa.select(assignments.c.survey, assignments.c.alert_id, assignments.c.turn)
     query = query.where((assignments.c.task == task) & (assignments.c.user != user))
     query = query.where(assignments.c.until > now)
     found: dict[Key, set[int]] = {}
     for some in chunks(keys):
-        for row in connection.execute(query.where(of.in_(some))):
+        for row in connection.execute(query.where(of_alerts(assignments, some))):
             found.setdefault((row[0], row[1]), set()).add(row[2])
     return found
 
 
 def _object_ids(connection: sa.Connection, keys: Sequence[Key]) -> dict[Key, str | None]:
-    of = sa.tuple_(alerts.c.survey, alerts.c.alert_id)
     query = sa.select(alerts.c.survey, alerts.c.alert_id, alerts.c.object_id)
     return {
         (row[0], row[1]): row[2]
         for some in chunks(keys)
-        for row in connection.execute(query.where(of.in_(some)))
+        for row in connection.execute(query.where(of_alerts(alerts, some)))
     }
 
 
@@ -262,7 +268,7 @@ def release(database: Database, task: str, user: str, keys: Sequence[Key] | None
     """Give items back; see `Labels.release`."""
     this = (assignments.c.task == task) & (assignments.c.user == user)
     if keys is not None:
-        this &= sa.tuple_(assignments.c.survey, assignments.c.alert_id).in_(list(keys))
+        this &= of_alerts(assignments, keys)
     query = sa.delete(assignments).where(this)
     return database.write(lambda connection: connection.execute(query).rowcount)
 

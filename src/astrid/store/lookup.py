@@ -12,7 +12,7 @@ from astrid.errors import StoreError
 from astrid.store.database import Database
 from astrid.store.packs import Place, read_packet
 from astrid.store.records import AlertRecord, BatchRecord, Counts
-from astrid.store.statements import Key
+from astrid.store.statements import Key, of_alerts
 from astrid.store.tables import alerts, batches, bundles, passes, scores, snapshots
 from astrid.store.writing import PACKETS
 
@@ -115,7 +115,7 @@ def score_table(
     if until is not None:
         query = query.where(alerts.c.night <= until)
     if keys is not None:
-        query = query.where(sa.tuple_(scores.c.survey, scores.c.alert_id).in_(list(keys)))
+        query = query.where(of_alerts(scores, keys))
     rows = database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
     columns = dict(zip(schema.names, zip(*rows, strict=True), strict=True)) if rows else {}
     return pa.table({name: list(columns.get(name, ())) for name in schema.names}, schema=schema)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-__all__ = ["Key", "batches_of", "insert"]
+__all__ = ["Key", "batches_of", "insert", "of_alerts"]
 
 T = TypeVar("T")
 
@@ -75,6 +75,18 @@ def batches_of(connection: sa.Connection, keys: Collection[Key]) -> dict[Key, in
             for alert_id, batch in connection.exec_driver_sql(sql, values):
                 found[survey, alert_id] = batch
     return found
+
+
+def of_alerts(table: sa.Table, keys: Iterable[Key]) -> sa.ColumnElement[bool]:
+    """The condition that a row is of one of these alerts.
+
+    SQLite finds pairs of values in a list by going through the whole table, but single values by an index.
+    """
+    surveys: dict[str, list[str]] = {}
+    for survey, alert_id in keys:
+        surveys.setdefault(survey, []).append(alert_id)
+    found = [(table.c.survey == survey) & table.c.alert_id.in_(ids) for survey, ids in surveys.items()]
+    return sa.or_(sa.false(), *found)
 
 
 def _pieces(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:

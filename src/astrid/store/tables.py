@@ -240,7 +240,7 @@ labels = Table(
     Column("score", Double),
     Column("source", Text, nullable=False),  # review, or where it was imported from
     Column("undone", Double),
-    Index("labels_item", "survey", "alert_id"),
+    Index("labels_item", "survey", "alert_id", "task"),
     Index("labels_task", "task", "at"),
 )
 

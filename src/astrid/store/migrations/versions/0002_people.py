@@ -118,7 +118,7 @@ def upgrade() -> None:
         sa.Column("figures", sa.JSON, nullable=False),
     )
     op.create_index("audit_at", "audit", ["at"])
-    op.create_index("labels_item", "labels", ["survey", "alert_id"])
+    op.create_index("labels_item", "labels", ["survey", "alert_id", "task"])
     op.create_index("labels_task", "labels", ["task", "at"])
     op.create_index("queue_place", "queue", ["task", "open", "place"])
     op.create_index("assignments_user", "assignments", ["user"])
