@@ -110,7 +110,9 @@ def expected_interest(
     reach = float(np.sqrt(values.shape[1]))  # distances grow with the number of features
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(reach, (1e-2 * reach, 1e2 * reach), nu=1.5)
     kernel += WhiteKernel(0.1, (1e-3, 1e1))
-    process = GaussianProcessRegressor(kernel, n_restarts_optimizer=1, random_state=seed)
+    # where all found the same, nothing tells how interest varies: as it stands, what is far is asked first
+    fit = {"optimizer": None} if np.ptp(given) == 0 else {"n_restarts_optimizer": 1}
+    process = GaussianProcessRegressor(kernel, random_state=seed, **fit)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a width at its bound is an answer too
         process.fit(values[rows], (given - given.mean()) / width)

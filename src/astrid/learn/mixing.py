@@ -57,8 +57,8 @@ class Shares:
         A share is below 0, or they do not sum to 1.
     """
 
-    uncertain: float = 0.8
-    novel: float = 0.1
+    uncertain: float = 0.85
+    novel: float = 0.05
     random: float = 0.1
     interest: float = 0.0
 
