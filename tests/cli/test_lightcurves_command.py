@@ -63,6 +63,13 @@ def test_a_period_is_found_from_the_command_line(given):
     assert "period, d" in told("lightcurves", "periods", given.star, "--maximum", 4)
 
 
+def test_why_a_source_is_not_measured_is_shown(tmp_path):
+    one = tmp_path / "one.csv"
+    one.write_text("mjd,mag,magerr\n59000,15,0.1\n")
+    text = told("lightcurves", "features", one, "--out", tmp_path / "table.parquet")
+    assert "not wholly measured" in text
+
+
 def test_images_are_those_of_the_library_in_both_formats(given, tmp_path):
     for suffix in (".npz", ".parquet"):
         out = tmp_path / f"images{suffix}"
@@ -127,6 +134,7 @@ def test_a_source_is_imported_shown_and_its_catalogue_run_over(given, tmp_path, 
     [
         (("lightcurves", "show", "nothing.csv"), "there is no file"),
         (("lightcurves", "periods", "nothing.csv"), "there is no such file"),
+        (("lightcurves", "periods", "{points.parent}"), "is a folder; give its files"),
         (("lightcurves", "dmdt", "{star}", "--out", "x.npz", "--grid", "mine"), "there is no grid 'mine'"),
         (("lightcurves", "dmdt", "{star}", "--out", "x.txt"), "ends in .npz or .parquet"),
         (("lightcurves", "show", "{points}"), "has several sources, 1000, 1001"),

@@ -196,7 +196,7 @@ def _listed(problems: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _view(result: dict[str, Any]) -> RenderableType:
-    from astrid.cli.tables import columns, stack
+    from astrid.cli.tables import columns, figures, stack
 
     rows = result["rows"]
     shown = [name for name in ("period", "period_power", "period_log_false_alarm", "median", "i90r", "skew")
@@ -208,7 +208,13 @@ def _view(result: dict[str, Any]) -> RenderableType:
     for row in rows:
         table.add_row(row["name"], f"{row['n_points']:,}", *(_short(row[name]) for name in shown))
     more = result["n_measured"] - len(rows)
-    return stack(table, f"{more:,} more sources" if more else "", _counts(result))
+    problems = [(row["name"], f"not wholly measured: {row['problem']}") for row in rows if row["problem"]]
+    return stack(
+        table,
+        f"{more:,} more sources" if more else "",
+        figures(problems) if problems else "",
+        _counts(result),
+    )
 
 
 _TITLES = {

@@ -229,6 +229,10 @@ class _damage_refused:  # noqa: N801  (a context manager that a generator can ho
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, FileNotFoundError):
             raise LightCurveError(f"{self.name}: there is no such file; check the path") from error
+        if isinstance(error, IsADirectoryError):
+            raise LightCurveError(
+                f"{self.name}: is a folder; give its files, or the catalogue in it to a run over catalogues"
+            ) from error
         if isinstance(error, _DAMAGE) and not isinstance(error, LightCurveError):
             reason = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
             raise LightCurveError(f"{self.name}: cannot be read ({reason}); fetch it again") from error
