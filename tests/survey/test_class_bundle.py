@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,19 @@ def test_real_stars_are_classified_from_their_light_curves(real_data: Path) -> N
         p = np.array(table[f"scope_crts1_{code}"].to_pylist())
         yes = np.array([one.label == label for one in chosen])
         assert np.mean((p > 0.5) == yes) >= 22 / 24
+
+
+@pytest.mark.real_data
+def test_most_stars_that_do_not_vary_are_outside_of_what_was_learned(real_data: Path) -> None:
+    folder = real_data / "lightcurves" / "crts"
+    stars = labelled_stars(folder / "crts_train_lc.parquet", folder / "crts_train_labels.csv")[::500]
+    rng = np.random.default_rng(0)
+    still = []
+    for one in stars:
+        curve = prepared(one.curve)
+        noise = rng.normal(0, 1, len(curve.value)) * curve.error
+        still.append(replace(curve, value=np.median(curve.value) + noise))
+    table, _ = measure(still, Measures(features=False, models=("scope",)))
+    refused = [one != "" for one in table["scope_crts1_applicable"].to_pylist()]
+    assert len(refused) >= 10
+    assert np.mean(refused) >= 0.7
