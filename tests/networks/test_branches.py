@@ -45,28 +45,13 @@ def test_numbers_are_judged_by_their_spread_in_training_and_curves_are_clipped()
     torch.testing.assert_close(network(**far)["kind"], network(**farther)["kind"])
 
 
-def test_columns_are_shown_beside_the_image_whatever_their_weight_in_it():
-    network = Branches({"dmdt": (6, 5, 1)}, {"kind": 3}, images=(4,), columns=True).eval()
-    seen = []
-    network.branches["dmdt_in"].layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    image = torch.rand(2, 6, 5, 1)
-    image[0, :, 3] = 0.0  # a lapse that was never observed
-    network(dmdt=image)
-    network(dmdt=image * torch.tensor([0.1, 1, 7, 1, 3])[:, None])
-    torch.testing.assert_close(seen[0][:, 0], image[..., 0])
-    torch.testing.assert_close(seen[0][:, 1], seen[1][:, 1])
-    squares = seen[0][:, 1].square().sum(dim=1)
-    torch.testing.assert_close(squares, torch.tensor([[1.0, 1, 1, 0, 1], [1, 1, 1, 1, 1]]))
-
-
-@pytest.mark.parametrize("columns", [False, True])
-def test_onnx_gives_what_torch_gives_for_any_number_of_items(columns):
+def test_onnx_gives_what_torch_gives_for_any_number_of_items():
     task = Task(
         name="toy",
         inputs={name: Input(shape=shape) for name, shape in INPUTS.items()},
         heads={"planet": Binary(labels=("no", "yes")), "kind": Multiclass(labels=("a", "b", "c"))},
         network="astrid.networks.branches:Branches",
-        network_options={"separable": False, "cells": columns, "columns": columns},
+        network_options={"separable": False},
     )
     torch.manual_seed(0)
     members = Members([task.build_network().eval()], task)

@@ -18,7 +18,6 @@ __all__ = ["Branches"]
 
 _FAR = 5.0  # standard deviations; beyond, a number says no more than that it is far out
 _DEEP = 3.0  # of views whose transit is 1 deep; beyond are flares and cosmic rays
-_NOTHING = 1e-6  # of a column: far below one pair of ten thousand points
 _SHORTEST = 6  # samples of a curve after its last pooling
 
 
@@ -54,9 +53,6 @@ class Branches(nn.Module):
     cells : bool
         For images in which the place of a cell has a meaning of its own, such as those of dm and dt: each
         is brought to mean 0 and variance 1, and the last block is kept cell by cell, not averaged.
-    columns : bool
-        Beside each image, as more channels, the same with the sum of squares of each column brought to 1: of
-        the root of a dm-dt image how brightness changes in a lapse, however often that lapse was observed.
     joint : int
         Size of the dense layer in which the branches meet.
     dropout, joint_dropout : float
@@ -91,7 +87,6 @@ class Branches(nn.Module):
         images: Sequence[int] = (16, 32),
         separable: bool = True,
         cells: bool = False,
-        columns: bool = False,
         joint: int = 16,
         dropout: float = 0.25,
         joint_dropout: float = 0.4,
@@ -107,7 +102,7 @@ class Branches(nn.Module):
                 case 2:
                     branch = _Curve(shape, (curves, growth, convolutions), kernel, summary, dropout)
                 case 3:
-                    branch = _Image(shape, images, dropout, separable, cells, columns)
+                    branch = _Image(shape, images, dropout, separable, cells)
                 case rank:
                     raise UsageError(f"the input {name} has {rank} axes; give numbers, curves or images")
             branches[f"{name}_in"] = branch
@@ -170,19 +165,11 @@ class _Curve(nn.Module):
 
 class _Image(nn.Module):
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        blocks: Sequence[int],
-        dropout: float,
-        separable: bool,
-        cells: bool,
-        columns: bool,
+        self, shape: tuple[int, ...], blocks: Sequence[int], dropout: float, separable: bool, cells: bool
     ) -> None:
         super().__init__()
         *sides, channels = shape
-        channels *= 1 + columns
-        self.columns = columns
-        self.standardize = nn.BatchNorm1d(math.prod(sides) * channels, affine=False) if cells else None
+        self.standardize = nn.BatchNorm1d(math.prod(shape), affine=False) if cells else None
         layers: list[nn.Module] = []
         for k, after in enumerate(blocks):
             if k:
@@ -201,9 +188,6 @@ class _Image(nn.Module):
         self.size = channels * math.prod(sides) if cells else channels
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.columns:
-            total = x.square().sum(dim=1, keepdim=True).sqrt()
-            x = torch.cat([x, x / total.clamp(min=_NOTHING)], dim=3)
         if self.standardize is None:
             return self.layers(x.permute(0, 3, 1, 2)).mean(dim=(2, 3))
         x = _standardized(x.flatten(1), self.standardize).reshape(x.shape)

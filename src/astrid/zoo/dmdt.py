@@ -75,7 +75,6 @@ DMDT_FINE = DMDT.model_copy(
         "name": "dmdt_fine",
         "title": "Classes of variable stars from dm-dt images with finer steps of magnitude",
         "inputs": {"dmdt_fine": _FINE},
-        "network_options": {**_SHALLOW, "columns": True},
     }
 )
 
