@@ -155,6 +155,12 @@ def test_a_client_that_comes_back_on_its_connection_is_welcome(start: Callable[.
             connection.request("GET", "/api/v1/account")
             answer = connection.getresponse()
             assert (answer.status, bool(answer.read())) == (200, True)
+        began = time.monotonic()
+        for _ in range(50):
+            connection.request("GET", "/api/v1/account")
+            connection.getresponse().read()
+        # 40 ms each would be Nagle's delay
+        assert time.monotonic() - began < 1.5
         connection.request("GET", "/api/v1/slow?seconds=1")
         assert connection.getresponse().read() == b'"done"'
 
