@@ -92,8 +92,8 @@ def judge_triplets(
     whole = np.asarray(whole, np.float32)
     identifiers = arrays.get("id")
     n = len(whole) if whole.ndim else 0
-    items = [{"name": str(identifiers[k] if identifiers is not None and identifiers.shape == (n,) else k),
-              "problem": None, "scores": {}} for k in range(n)]  # fmt: skip
+    called = identifiers.tolist() if identifiers is not None and identifiers.shape == (n,) else range(n)
+    items: list[dict[str, Any]] = [{"name": str(name), "problem": None, "scores": {}} for name in called]
     for one in chosen:
         shape = next(iter(one.bundle.task.inputs.values())).shape
         wanted = (*shape[:2], len(_PLANES))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ SHORT = (
 
 _ALL = "*"
 _NAME = "query"
+_IDLE, _CHECKED = 16, 256
 _FRESH = 30.0  # s: columns are looked up again after that
 
 
@@ -44,9 +47,17 @@ class Selection:
         None for all.
     """
 
-    def __init__(self, filters: Sequence[Filter], columns: tuple[str, ...] | None) -> None:
+    def __init__(self, filters: Sequence[Filter], columns: tuple[str, ...] | None, banks: _Banks) -> None:
         self.columns = columns
-        self._bank = FilterBank(filters) if filters else None
+        self._banks = banks
+        self._key = "\n".join(one.to_json() for one in filters)
+        self._bank = banks.take(self._key, filters) if filters else None
+
+    def done(self) -> None:
+        """Give back what was made ready, for the next who asks the same; it is used no more here."""
+        if self._bank is not None:
+            self._banks.give(self._key, self._bank)
+            self._bank = None
 
     @property
     def needed(self) -> list[str] | None:
@@ -72,6 +83,38 @@ class Selection:
         """End a question that is being asked: nobody waits for its answer."""
         if self._bank is not None:
             self._bank.interrupt()
+
+
+class _Banks:
+    """Filters that were made ready and that nobody asks at present: to begin costs more than to ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: deque[tuple[str, FilterBank]] = deque(maxlen=_IDLE)
+        self.checked: dict[str, Columns] = {}
+
+    def take(self, key: str, filters: Sequence[Filter]) -> FilterBank:
+        with self._lock:
+            for one in self._idle:
+                if one[0] == key:
+                    self._idle.remove(one)
+                    return one[1]
+        return FilterBank(filters)
+
+    def give(self, key: str, bank: FilterBank) -> None:
+        with self._lock:
+            self._idle.append((key, bank))
+
+    def check(self, filter: Filter, columns: Columns) -> None:
+        """Refuse a filter that cannot be, unless it was found to be one for these columns."""
+        with self._lock:
+            if self.checked.get(filter.sql) is columns:
+                return
+        check_filter(filter, columns)
+        with self._lock:
+            if len(self.checked) > _CHECKED:
+                self.checked.clear()
+            self.checked[filter.sql] = columns
 
 
 def known_columns(state: State) -> Columns:
@@ -103,11 +146,12 @@ def selection_of(state: State, sql: str | None, saved: str | None, wanted: Seque
         404 for a filter that there is not, 422 for a column that there is not.
     """
     filters: list[Filter] = []
+    banks: _Banks = state.shared.setdefault("banks", _Banks())
     if saved is not None:
         filters.append(saved_definition(state, saved).model_copy(update={"name": "saved"}))
     if sql is not None:
         one = Filter(name=_NAME, sql=sql)
-        check_filter(one, known_columns(state))
+        banks.check(one, known_columns(state))
         filters.append(one)
     columns: tuple[str, ...] | None = SHORT
     if wanted is not None and _ALL in wanted:
@@ -118,7 +162,7 @@ def selection_of(state: State, sql: str | None, saved: str | None, wanted: Seque
         if unknown is not None:
             raise Problem(422, f"there is no column {unknown[:80]!r}; GET /api/v1/columns lists them")
         columns = tuple(dict.fromkeys(wanted))
-    return Selection(filters, columns)
+    return Selection(filters, columns, banks)
 
 
 def saved_definition(state: State, name: str) -> Filter:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-import resource
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from astrid.errors import AstridError
 from astrid.service.errors import Problem
@@ -158,9 +157,7 @@ class Apart:
 
 def _serve(pipe: Connection) -> None:
     """What the process does: one call after the other, until its parent is gone."""
-    soft = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = _MEMORY if soft == resource.RLIM_INFINITY else min(_MEMORY, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, soft))
+    _limit_memory()
     while True:
         try:
             function, arguments = pipe.recv()
@@ -175,10 +172,34 @@ def _serve(pipe: Connection) -> None:
         pipe.send(answer)
 
 
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
 async def in_thread(
-    state: State, function: Callable[..., T], *arguments: Any, interrupt: Callable[[], None] | None = None
+    state: State,
+    function: Callable[..., T],
+    *arguments: Any,
+    interrupt: Callable[[], None] | None = None,
+    lane: Literal["store", "models"] = "store",
 ) -> T:
     """What a function returns that keeps a processor busy for up to some seconds.
+
+    Parameters
+    ----------
+    state : State
+    function : callable
+    *arguments
+    interrupt : callable, optional
+        See `Work`.
+    lane : {"store", "models"}
+        Questions to the store and to models do not wait for each other.
 
     Raises
     ------
@@ -186,7 +207,7 @@ async def in_thread(
         See `Work`.
     """
     threads = max(2, os.cpu_count() or 2)
-    work = _once(state, "work", lambda: Work(threads, _WAITING * threads))
+    work = _once(state, f"work {lane}", lambda: Work(threads, _WAITING * threads))
     return await work(function, *arguments, seconds=state.settings.time_limit, interrupt=interrupt)
 
 

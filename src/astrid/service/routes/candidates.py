@@ -161,6 +161,7 @@ async def candidates(
         after = place_after(request, cursor, (int, int))
         work = (_page, state, wanted, since, until, survey, order, limit, after)
     rows, place, scanned = await in_thread(state, *work, interrupt=wanted.interrupt)
+    wanted.done()
     address, headers = (None, {}) if place is None else next_link(request, place)
     return reply(request, {"candidates": rows, "next": address, "scanned": scanned}, tag=tag, headers=headers)
 

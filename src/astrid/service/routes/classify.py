@@ -149,7 +149,7 @@ async def packets(
     content = await request.body()
     if not content:
         raise Problem(422, "the body is empty; send an Avro file of alert packets")
-    return _json(await in_thread(state, judge_packets, state, content, model, dropout))
+    return _json(await in_thread(state, judge_packets, state, content, model, dropout, lane="models"))
 
 
 @router.post(
@@ -170,7 +170,7 @@ async def triplets(
     Sky subtracted, missing pixels 0, the difference science minus reference; channels last.
     """
     content = await request.body()
-    return _json(await in_thread(state, judge_triplets, state, content, model, dropout))
+    return _json(await in_thread(state, judge_triplets, state, content, model, dropout, lane="models"))
 
 
 @router.post("/pair", response_model=PairItems, responses=_REFUSALS)
@@ -192,8 +192,8 @@ async def pair(
     files = [
         (await one.read(), role) for one, role in ((science, "science image"), (reference, "reference image"))
     ]
-    chosen = (await in_thread(state, chosen_models, state, model))[1]
-    plain = [await in_thread(state, fits_of, *file) for file in files]
+    chosen = (await in_thread(state, chosen_models, state, model, lane="models"))[1]
+    plain = [await in_thread(state, fits_of, *file, lane="models") for file in files]
     names = [str(one.bundle.path) for one in chosen]
     found = await apart(state, judge_pair, plain[0], plain[1], names, gain, threshold)
     found["models"] = {one.name: one.bundle.hash for one in chosen}
@@ -251,10 +251,14 @@ async def lightcurves(
     options = {"columns": columns, "unit": unit, "time_format": time_format, "time_scale": time_scale}
     content = await request.body()
     star = {"tmag": tmag, "teff": teff, "logg": logg, "radius": radius, "mass": mass}
-    _, chosen = await in_thread(state, curve_models, state, model)
+    _, chosen = await in_thread(state, curve_models, state, model, lane="models")
     task = (content, _KINDS[given], options, [str(one.bundle.path) for one in chosen], star)
     searched = [one for one in chosen if one.kind == "transits" or CurveInputs(one.bundle).needs_period]
-    items = await (apart(state, judge_curves, *task) if searched else in_thread(state, judge_curves, *task))
+    items = await (
+        apart(state, judge_curves, *task)
+        if searched
+        else in_thread(state, judge_curves, *task, lane="models")
+    )
     return _json(answer(chosen, items))
 
 

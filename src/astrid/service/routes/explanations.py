@@ -88,7 +88,7 @@ async def explanation(
     unchanged = not_modified(request, tag, headers)
     if unchanged is not None:
         return unchanged
-    content = await in_thread(state, _made, state, survey, alert_id, chosen, key, form)
+    content = await in_thread(state, _made, state, survey, alert_id, chosen, key, form, lane="models")
     kind = JSON if form == "json" else "image/png"
     return Response(content, headers={"ETag": tag, **headers}, media_type=kind)
 

@@ -189,19 +189,19 @@ async def infer_version(
 
 
 async def _model(state: State, name: str, version: str | None = None) -> Model:
-    found = await in_thread(state, get_models(state).find, name)
+    found = await in_thread(state, get_models(state).find, name, lane="models")
     if version is not None and version not in (found.version, found.bundle.hash):
         raise Problem(404, f"{name} is served as version {found.version} only; ask for that, or for none")
     return found
 
 
 async def _ready(state: State, model: Model) -> ModelReady:
-    await in_thread(state, get_models(state).predictor, model)
+    await in_thread(state, get_models(state).predictor, model, lane="models")
     return ModelReady(name=model.name, ready=True)
 
 
 async def _infer(state: State, model: Model, content: bytes) -> Response:
-    return Response(await in_thread(state, _inferred, state, model, content), media_type=JSON)
+    return Response(await in_thread(state, _inferred, state, model, content, lane="models"), media_type=JSON)
 
 
 def _inferred(state: State, model: Model, content: bytes) -> bytes:
