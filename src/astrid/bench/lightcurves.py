@@ -11,7 +11,7 @@ from pathlib import Path
 
 from astrid.bench._curve_catalog import rows as catalog_rows
 from astrid.bench._curve_speed import speed_rows
-from astrid.bench._periods import period_rows
+from astrid.bench._periods import period_rows, searched_rows
 from astrid.bench._real_pairs import real_images
 from astrid.bench._scope import scope_rows
 from astrid.bench._transits import rows as transit_rows
@@ -55,6 +55,8 @@ def run(quick: bool = False, on_stage: Callable[[str], None] | None = None) -> R
         rows += scope_rows(Path(sets) / "crts", root / "crts" / "crts_train_lc.parquet", quick, say)
     if root is not None:
         rows += period_rows(root / "crts", quick, say)
+        if sets and (Path(sets) / "crts" / "dataset.json").is_file():
+            rows += searched_rows(Path(sets) / "crts")
         rows += transit_rows(quick, say, root.parent)
         rows += catalog_rows(quick, say, root.parent)
     curves = None if root is None else root / "crts" / "crts_train_lc.parquet"
