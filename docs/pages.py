@@ -77,13 +77,18 @@ def commands() -> str:
     parts = []
     for noun, (module, summary) in NOUNS.items():
         command = typer.main.get_command(importlib.import_module(module).app)
-        verbs = getattr(command, "commands", None)
         parts.append(f"## astrid {noun}\n\n{summary}\n")
-        if verbs is None:
-            parts.append(_verb(f"astrid {noun}", command, heading=False))
-        else:
-            parts.extend(_verb(f"astrid {noun} {name}", verb) for name, verb in verbs.items())
+        parts.extend(_tree(f"astrid {noun}", command, heading=False))
     return "\n".join(parts)
+
+
+def _tree(title: str, command: Any, *, heading: bool = True) -> Iterator[str]:
+    """A command, and those below it."""
+    verbs = getattr(command, "commands", None)
+    if verbs is None or command.invoke_without_command:
+        yield _verb(title, command, heading=heading)
+    for name, verb in (verbs or {}).items():
+        yield from _tree(f"{title} {name}", verb)
 
 
 def _verb(title: str, command: Any, *, heading: bool = True) -> str:
