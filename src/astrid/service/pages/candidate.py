@@ -31,11 +31,13 @@ __all__ = [
 ]  # fmt: skip
 
 _AB_NANOJANSKY = 31.4  # AB magnitude of 1 nJy
+_SLOW = 0.5  # d: of a change over less, the errors are most
 _SEEN = 3.0  # sigma: a forced flux below it is shown as a limit of 5 sigma
 _EPOCH, _DAY = 40587.0, 86400.0  # MJD of 1970, s
 _COMMON = frozenset(
     ("survey", "alert_id", "object_id", "version", "history", "extras", "arrived", "healpix", "batch")
 )
+_FIXED = "\N{NO-BREAK SPACE}"
 _SHORT = 60  # characters of a text value
 _SIGNS: dict[bool | None, str] = {True: "brighter", False: "fainter"}
 
@@ -56,7 +58,9 @@ def facts(row: Mapping[str, Any]) -> list[dict[str, str]]:
     age, earlier = get("age"), get("n_detections")
     add("age", None if age is None else f"{_number(age, 1)} d", "since the first detection")
     add("earlier", None if earlier is None else f"{earlier} detections", "in the history of the packet")
-    rate = get("mag_rate")
+    rate, before = get("mag_rate"), get("mjd_before")
+    if before is None or get("mjd") is None or get("mjd") - before < _SLOW:
+        rate = None
     add("change", None if rate is None else f"{rate:+.2f} mag/d".replace("-", "−"), "in this band")
     add("g − r", _number(get("g_r"), 2))
     last = get("last_limit")
@@ -305,7 +309,9 @@ def _position(ra: float | None, dec: float | None) -> str | None:
     hours, minutes, seconds = _sixtieths(ra / 15, 2)
     degrees, arcmin, arcsec = _sixtieths(abs(dec), 1)
     sign = "−" if dec < 0 else "+"
-    return f"{hours % 24:02d} {minutes:02d} {seconds:05.2f} {sign}{degrees:02d} {arcmin:02d} {arcsec:04.1f}"
+    east = f"{hours % 24:02d} {minutes:02d} {seconds:05.2f}"
+    north = f"{sign}{degrees:02d} {arcmin:02d} {arcsec:04.1f}"
+    return " ".join(one.replace(" ", _FIXED) for one in (east, north))
 
 
 def _sixtieths(value: float, digits: int) -> tuple[int, int, float]:

@@ -134,7 +134,7 @@ def queue(
     heads = [
         {
             "name": one.removeprefix("queue_").replace("_", " "),
-            "text": one not in _NUMBERS,
+            "text": not any(row["cells"][place]["number"] for row in rows),
             "sorted": one == view.order and ("descending" if view.descending else "ascending"),
             "address": None
             if one == "mine"
@@ -142,7 +142,7 @@ def queue(
                 {**query, "order": one, "descending": str(one == view.order and not view.descending).lower()}
             ),
         }
-        for one in wanted
+        for place, one in enumerate(wanted)
     ]
     return state.page(
         request, "queue.html", status=400 if problem else 200, task=name, tasks=task_names(state), view=view,
@@ -242,7 +242,6 @@ def _query(facts: dict[str, Any]) -> str:
     return f"/review/queue?{urlencode({name: value for name, value in facts.items() if value != ''})}"
 
 
-_NUMBERS = frozenset(("magpsf", "ra", "dec", "queue_value"))
 _DIGITS = {"magpsf": 2, "ra": 5, "dec": 5}
 
 
