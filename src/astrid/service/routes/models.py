@@ -56,7 +56,10 @@ class ModelCard(ModelBody):
 async def models(request: Request, state: StateOf, user: Viewer) -> Response:
     """List the models that are served."""
     listed = await in_thread(state, get_models(state).listed)
-    return reply(request, {"models": [one.as_dict() for one in listed.values()]})
+    known: tuple[Any, Any] = state.shared.get("models told", (None, None))
+    if known[0] is not listed:
+        known = state.shared["models told"] = (listed, [one.as_dict() for one in listed.values()])
+    return reply(request, {"models": known[1]})
 
 
 @router.get("/{name}", response_model=ModelCard, responses=responses(401, 403, 404, 422, 503, 504))
