@@ -142,6 +142,27 @@ def put_alerts(samples: SimpleNamespace) -> Callable[..., None]:
     return put
 
 
+def _module_service(factory: pytest.TempPathFactory, *, accounts: bool) -> Iterator[Service]:
+    with open_store(factory.mktemp("service") / "store", patience=5) as store:
+        service = Service(create_app(Settings(store=store.folder), store))
+        if accounts:
+            service.add_users()
+        yield service
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service without accounts, for tests that leave it as it was."""
+    yield from _module_service(tmp_path_factory, accounts=False)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a user of each role, for tests that leave them as they were."""
+    yield from _module_service(tmp_path_factory, accounts=True)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str | None:
     """The address of a new database, once for each kind."""
