@@ -13,7 +13,7 @@ from astrid.cli.tables import columns, figures, stack
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from astrid.learn.bundle import Bundle, HeadCard, Measured
+    from astrid.learn.bundle import Bundle, Card, HeadCard, Measured
     from astrid.learn.evaluation import Evaluation
     from astrid.learn.explanation.result import Explanation
     from astrid.learn.registry import Entry
@@ -28,6 +28,8 @@ __all__ = [
 ]  # fmt: skip
 
 _SHOWN = 2  # figures of a bundle in the list
+_FEW_HEADS = 5  # of a model with more of them each has one line
+_OF_HEADS = ("AUCPR", "recall at FPR 1 %", "FNR at the threshold", "ECE")
 _TRIALS = 10  # of a search
 _STORED = ("values", "shapes", "features", "format")  # of an explanation: in its file, not on the terminal
 
@@ -81,9 +83,12 @@ def card_view(bundle: Bundle, stage: str) -> RenderableType:
     ]
     if card.data:
         parts.append(figures(_data(bundle), title="\nData and training"))
-    if card.metrics:
-        parts.append(_metrics(card.metrics))
-    parts += [figures(_head(card.head(name)), title=f"\nHead {name}") for name in card.task.heads]
+    if len(card.task.heads) > _FEW_HEADS:
+        parts += [_heads(card), "all figures of each head: --json"]
+    else:
+        if card.metrics:
+            parts.append(_metrics(card.metrics))
+        parts += [figures(_head(card.head(name)), title=f"\nHead {name}") for name in card.task.heads]
     if card.task.published:
         published = [(one.name, f"{one.value:g} ({one.where})") for one in card.task.published]
         parts.append(figures(published, title="\nPublished, by others, on their data"))
@@ -158,6 +163,27 @@ def _metrics(found: Sequence[Measured]) -> RenderableType:
         interval = "" if one.low is None or one.high is None else f"{one.low:.4g} to {one.high:.4g}"
         domain = "as trained on" if one.domain == "in" else "other than trained on"
         table.add_row(one.name, f"{one.value:.4g}", interval, f"{one.n:,}", one.on, one.kind, domain)
+    return table
+
+
+def _heads(card: Card) -> RenderableType:
+    """A line for each head of a model that has many."""
+    found = {one.name: one for one in card.metrics}
+    on = ", ".join(sorted({f"{one.on}, {one.kind}" for one in card.metrics}))
+    table = columns(
+        ("head", "threshold", "AUCPR", "95 % interval", *_OF_HEADS[1:]), numbers=(1, 2, 4, 5, 6),
+        title=f"\nMeasured: {on}",
+    )  # fmt: skip
+    for name in card.task.heads:
+        decision = card.head(name).decision
+        first, *others = (found.get(f"{name}: {figure}") for figure in _OF_HEADS)
+        interval = ""
+        if first is not None and first.low is not None and first.high is not None:
+            interval = f"{first.low:.3g} to {first.high:.3g}"
+        cells = ["" if one is None else f"{one.value:.3g}" for one in (first, *others)]
+        table.add_row(
+            name, "" if decision is None else f"{decision.threshold:.3g}", cells[0], interval, *cells[1:]
+        )
     return table
 
 

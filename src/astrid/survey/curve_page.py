@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from astrid._version import __version__
+from astrid.lightcurves.classes import taxonomy
 from astrid.lightcurves.periodicity import Search
 from astrid.pages.page import write_page
 from astrid.survey.class_tree import ClassNode, tree_html
@@ -121,6 +122,9 @@ def _rival(search: Search) -> float | None:
 
 def _tiles(found: Examined) -> str:
     row, tiles = found.row, []
+    sources = set(
+        taxonomy().below("ontological")
+    )  # what a source is says more than what its curve looks like
     if found.period is not None:
         search = found.found
         given = search is None or found.period != search.period
@@ -145,7 +149,10 @@ def _tiles(found: Examined) -> str:
         tiles.append(("Median", f"{row['median']:.2f} <small>mag</small>", f"of the points{band}"))
         tiles.append(("Range", f"{row['i90r']:.2f} <small>mag</small>", "5 % to 95 % of the points"))
     for name, tree in found.classes.items():
-        best = max(_leaves(tree), key=lambda one: one.probability)
+        best = max(
+            _leaves(tree),
+            key=lambda one: (one.decided, one.decided and one.label in sources, one.probability),
+        )
         tiles.append((escape(name), escape(best.name), f"{100 * best.probability:.0f} %"))
     shown = "".join(
         f'<div><dt>{name}</dt><dd><div class="value">{value}</div>'
