@@ -9,6 +9,7 @@ KIC 10854555; without these they are left as they are.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -195,10 +196,48 @@ def transit_sheet(path: Path, curve: Path) -> None:
         Image.open(Path(folder) / found["sheets"][0]).quantize(64).save(path, optimize=True)
 
 
+STRATEGIES = {
+    "mixed": ("#b4541a", 2.4), "random": ("#1f2430", 2.0), "entropy": ("#17597f", 1.4),
+    "BALD": ("#0b6e5f", 1.4), "core-set": ("#8a5a12", 1.2), "greedy top score": ("#8b93a1", 1.2),
+}  # fmt: skip
+"""Those that are drawn; margin and modAL's sampling are, of two classes, the order of entropy."""
+
+
+def learning_curves(path: Path, curves: Path) -> None:
+    """AUCPR over labels for each set of the benchmark `review`, whose curves it left in a file."""
+    sets = json.loads(curves.read_text())
+    figure, panels = plt.subplots(2, 3, figsize=(11, 6.6), layout="constrained")
+    for axes, (name, strategies) in zip(panels.flat, sets.items(), strict=False):
+        axes.axhline(0.95, color="#c8ccd4", linewidth=1, zorder=0)
+        for strategy, (colour, width) in STRATEGIES.items():
+            found = strategies[strategy]
+            share, labels = np.array(found["share"]), found["labels"]
+            mean = share.mean(axis=0)
+            axes.plot(labels, mean, color=colour, linewidth=width, label=strategy)
+            if strategy in ("mixed", "random"):
+                error = share.std(axis=0, ddof=1) / np.sqrt(len(share))
+                axes.fill_between(labels, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(name.replace(" as braai.sim1 sees them", ""), fontsize=10, color=INK)
+        axes.set_ylim(top=1.03)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("labels", fontsize=9)
+        axes.tick_params(labelsize=9)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("AUCPR, in units of that with all labels", fontsize=9)
+    for axes in panels.flat[len(sets) :]:
+        axes.set_axis_off()
+        axes.legend(*panels.flat[0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
 if __name__ == "__main__":
     STATIC.mkdir(exist_ok=True)
     field(STATIC / "demo.png")
     flips(STATIC / "robustness.png")
+    learning_curves(
+        STATIC / "learning_curves.png", STATIC.parents[1] / "benchmarks" / "curves" / "review.json"
+    )
     if len(sys.argv) > 1:
         caustic_exit(STATIC / "caustic_exit.png", Path(sys.argv[1]))
     if len(sys.argv) > 2:
