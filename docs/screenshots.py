@@ -37,7 +37,7 @@ from astrid.stream.source import FileSource
 
 STATIC = Path(__file__).resolve().parent / "_static" / "review"
 SIZES = {1440: 900, 1024: 768, 390: 844}
-COLOURS = 96
+COLOURS = 160
 PASSWORD = "a password for pictures"  # noqa: S105
 
 # name, path, keys pressed before the picture
@@ -186,7 +186,7 @@ def main() -> None:
                 content = picture(browser, address, name, width, scheme, shown, known)
                 image = Image.open(BytesIO(content)).convert("RGB")
                 if not given.folder:
-                    image = image.quantize(COLOURS, dither=Image.Dither.NONE)
+                    image = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
                 image.save(out / f"{name}_{width}_{scheme}.png", optimize=True)
         browser.close()
 

@@ -43,6 +43,7 @@ def counted(rows: list[dict], user: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_two_hundred_are_labelled_by_keyboard_each_next_one_at_once(service, people):
     ada = people(service)
     ada.log_in("ada")
