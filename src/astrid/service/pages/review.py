@@ -120,7 +120,7 @@ def queue(
         table, n = listing(state.store, name, Profile(), user=user.name, limit=_PAGE, offset=0)
         page = 1
     wanted = list(dict.fromkeys((*_SHOWN, *(() if problem else view.columns), "mine")))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "address": object_address(row["survey"], row["object_id"], row["alert_id"]),
             "cells": [_cell(name, row.get(name)) for name in wanted],
