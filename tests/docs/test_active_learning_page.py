@@ -11,5 +11,3 @@ def test_the_page_labels_two_hundred_items_once_each(repository: Path, run_page)
     _, names = run_page(repository / "docs" / "guide" / "active_learning.md")
     assert len(np.unique(names["labelled"])) == 200
     assert set(names["queue"].slot) == {"uncertain", "novel", "random"}
-    wanted = names["truth"][names["queue"].order].mean()
-    assert wanted > 1.3 * names["truth"].mean()  # the undecided ones lie at the border of the rarer class

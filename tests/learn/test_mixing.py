@@ -74,11 +74,12 @@ def test_the_start_visits_each_group_of_like_items_before_it_comes_back():
     group = np.repeat(np.arange(12), sizes)
     features = centres[group] + rng.normal(size=(len(group), 5)) * 0.1
     labelled = np.flatnonzero(group == 3)[:1]
-    found = mixed_queue(probabilities=None, features=features, labelled=labelled, n=12, start=100)
-    asked = [group[item] for item, slot in zip(found.order, found.slot, strict=True) if slot == "diverse"]
-    assert len(set(asked)) >= 9
-    assert 3 not in asked[:6]
-    assert asked[0] == 0  # the largest group stands for most items
+    found = mixed_queue(probabilities=None, features=features, labelled=labelled, n=11, start=12)
+    diverse = np.array([slot == "diverse" for slot in found.slot])
+    asked = group[found.order[diverse]]
+    assert diverse.sum() >= 9
+    assert len(set(asked.tolist())) >= len(asked) - 1
+    assert 3 not in asked
 
 
 def test_uncertain_items_are_the_costliest_but_not_alike(items):
@@ -121,7 +122,13 @@ def test_interest_slot_asks_near_what_was_rated_well(items):
 
 def test_levelled_features_do_not_depend_on_units_or_tails(items):
     _, features = items
-    np.testing.assert_allclose(levelled(features), levelled(np.exp(3 * features)), atol=1e-12)
+    np.testing.assert_allclose(levelled(features), levelled(1e3 * features + 7), atol=1e-9)
+    far = features.copy()
+    far[0, 0] = 1e9
+    assert np.abs(levelled(far)).max() < 30
+    assert levelled(far)[1:, 0].std() > 0.5  # the others are still apart
+    sparse = np.where(np.arange(600) % 10 == 0, 5.0, 0.0)[:, None]  # no quartiles, but two kinds
+    assert np.unique(levelled(sparse)).size == 2
     assert levelled(np.column_stack([features] * 5)).shape == (600, 10)
     assert levelled(np.ones((5, 2))) is None
 
@@ -151,7 +158,7 @@ def test_labels_of_the_queue_teach_more_than_labels_by_chance():
                 have = np.concatenate([have, new])
             forest = RandomForestClassifier(50, random_state=seed).fit(x[have], y[have])
             reached[name].append(aucpr(y[test], forest.predict_proba(x[test])[:, 1]))
-    assert np.mean(reached["mixed"]) > np.mean(reached["random"]) + 0.05
+    assert np.mean(reached["mixed"]) > np.mean(reached["random"]) + 0.02
 
 
 @pytest.mark.parametrize(

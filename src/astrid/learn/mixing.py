@@ -102,11 +102,11 @@ def mixed_queue(
 ) -> Queue:
     """Choose the next items to ask about.
 
-    Until `start` items are labelled, nine of ten are diverse: all items are put into as many clusters
-    as there will be labels, and of each cluster without a label the item in its middle is asked, those
-    of the largest clusters first. Afterwards the undecided items are asked in blocks: of the ten times as
-    many with the largest expected cost, those in the middles of as many clusters, so that no two of a
-    block teach the same. Each beginning of the queue has the shares of the whole.
+    Until `start` items are labelled, nine of ten are diverse: all items are put into `start` clusters, and
+    of each cluster without a label the item in its middle is asked, in an order by chance. Afterwards
+    the undecided items are asked in blocks: of the ten times as many with the largest expected cost,
+    those in the middles of as many clusters, so that no two of a block teach the same. Each beginning
+    of the queue has the shares of the whole.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def mixed_queue(
     chosen: list[tuple[int, float, str]] = []
     if early:
         if values is not None:
-            lists["diverse"] = _typical(values, have, early, rng)
+            lists["diverse"] = _typical(values, have, max(start, len(have) + early), rng)
         chosen += _interleaved(lists, _AT_THE_START, taken, early)
     if wanted > early:
         parts = vars(shares or Shares())
@@ -182,8 +182,9 @@ def mixed_queue(
 def levelled(features: NDArray[Any], seed: int = 0) -> NDArray[np.float64] | None:
     """Features in which distances mean something, whatever their units and tails.
 
-    Each is replaced by its rank on the scale of a normal distribution; of more than ten, the first ten
-    principal components remain.
+    Each is taken from its median in units of its quartiles, and the arcsinh of that brings in the tails
+    without making them alike: what is rare often lies there. Of more than ten, the first ten principal
+    components remain.
 
     Parameters
     ----------
@@ -196,14 +197,16 @@ def levelled(features: NDArray[Any], seed: int = 0) -> NDArray[np.float64] | Non
     values : (n, 10 or fewer) float64 ndarray or None
         None where no feature varies.
     """
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
     from sklearn.decomposition import PCA
 
     varying = features[:, np.ptp(features, axis=0) > 0] if len(features) else features[:, :0]
     if not varying.size:
         return None
-    values = ndtri((rankdata(varying, axis=0) - 0.5) / len(varying))
+    low, middle, high = np.quantile(varying, (0.25, 0.5, 0.75), axis=0)
+    # the quartiles of a normal distribution are 1.349 apart; one that is mostly the same number has none
+    width = np.where(high > low, (high - low) / 1.349, varying.std(axis=0))
+    values = np.arcsinh((varying - middle) / width)
+    values /= values.std(axis=0)
     if values.shape[1] > _COMPONENTS:
         parts = min(_COMPONENTS, len(values))
         values = PCA(parts, svd_solver="randomized", random_state=seed).fit_transform(values)
@@ -227,14 +230,18 @@ def _ranked(value: NDArray[np.float64]) -> _Ranked:
 
 
 def _typical(
-    values: NDArray[np.float64], have: NDArray[np.int64], n: int, rng: np.random.Generator
+    values: NDArray[np.float64], have: NDArray[np.int64], n_clusters: int, rng: np.random.Generator
 ) -> _Ranked:
-    """Items in the middles of clusters in which nothing is labelled, the largest cluster first."""
+    """Items in the middles of clusters in which nothing is labelled, in an order by chance.
+
+    With the largest clusters first, what is rare would come last.
+    """
     rows = np.arange(len(values))
     if len(rows) > _MOST_CLUSTERED:
         rest = np.setdiff1d(rows, have)
-        rows = np.union1d(have, rng.permutation(rest)[: max(_MOST_CLUSTERED - len(have), n)])
-    yield from _middles(rows, values[rows], np.ones(len(rows)), len(have) + n, np.isin(rows, have), rng)
+        rows = np.union1d(have, rng.permutation(rest)[: max(_MOST_CLUSTERED - len(have), 0)])
+    found = list(_middles(rows, values[rows], np.ones(len(rows)), n_clusters, np.isin(rows, have), rng))
+    yield from (found[place] for place in rng.permutation(len(found)))
 
 
 def _apart(
