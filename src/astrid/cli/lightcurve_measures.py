@@ -12,6 +12,7 @@ import typer
 
 from astrid.cli.lightcurve_options import (
     Band,
+    Device,
     Files,
     GridName,
     Json,
@@ -70,6 +71,7 @@ def periods(
         typer.Option(help="Parquet file with a row for each source.", dir_okay=False, show_default=False),
     ] = None,
     maximum: Highest = 26.0,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Find the periods of light curves, from all of their bands together.
@@ -78,7 +80,8 @@ def periods(
     """
     from astrid.survey.curve_measures import Measures
 
-    result = _measured(files, reading, Measures(features=False, periods=True, maximum=maximum), out, json)
+    measures = Measures(features=False, periods=True, maximum=maximum, device=device)
+    result = _measured(files, reading, measures, out, json)
     emit(json, result, lambda: _view(result))
 
 

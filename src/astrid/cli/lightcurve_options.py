@@ -16,7 +16,7 @@ from astrid.errors import LightCurveError, UsageError
 if TYPE_CHECKING:
     from astrid.lightcurves.lightcurve import LightCurve
 
-__all__ = ["Band", "Files", "GridName", "Json", "Models", "Reading", "chosen_grid", "with_reading"]
+__all__ = ["Band", "Device", "Files", "GridName", "Json", "Models", "Reading", "chosen_grid", "with_reading"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Files = Annotated[
@@ -25,6 +25,9 @@ Files = Annotated[
 ]
 Band = Annotated[
     str | None, typer.Option(help="Of the points that are used.", show_default="that with the most points")
+]
+Device = Annotated[
+    str, typer.Option(help="That computes the periodograms: cpu, or cuda or cuda:N by torch.", metavar="NAME")
 ]
 Models = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astrid.cli.lightcurve_options import Band, Json, Models
+from astrid.cli.lightcurve_options import Band, Device, Json, Models
 from astrid.cli.output import emit, progress
 from astrid.errors import UsageError
 
@@ -57,6 +57,7 @@ def lightcurves(
     ] = None,
     band: Band = None,
     maximum: Annotated[float, typer.Option(help="Highest frequency of the search, 1/d.", min=0.01)] = 26.0,
+    device: Device = "cpu",
     id: Annotated[
         str | None, typer.Option("--id", help="Column of names.", show_default="as the catalogue says")
     ] = None,
@@ -84,7 +85,12 @@ def lightcurves(
     if workers is not None and scheduler is not None:
         raise UsageError("give either --workers or --scheduler: a scheduler has workers of its own")
     measures = Measures(
-        features=features, periods=periods, models=tuple(model or ()), band=band, maximum=maximum
+        features=features,
+        periods=periods,
+        models=tuple(model or ()),
+        band=band,
+        maximum=maximum,
+        device=device,
     )
     with progress(json, "sources") as on_progress:
         run = measure_catalog(

@@ -16,16 +16,17 @@ from astrid.errors import LightCurveError
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.periods import (
     FrequencyGrid,
+    Periodograms,
     Points,
     clean_points,
     clip_outliers,
     find_period,
     fold_shape,
     frequency_grid,
-    harmonic_power,
     highest_peaks,
 )
 from astrid.lightcurves.periods.harmonics import harmonic_power_at
+from astrid.lightcurves.periods.hierarchy import COMPILED
 
 __all__ = [
     "PERIODICITY", "SEARCH_VERSION", "VERSION", "Search", "folded_profile", "periodicity", "points_of",
@@ -114,7 +115,12 @@ def points_of(curve: LightCurve) -> Points:
 
 
 def search(
-    curve: LightCurve, *, maximum: float = 26.0, samples_per_peak: float = 5.0, entropy: bool = False
+    curve: LightCurve,
+    *,
+    maximum: float = 26.0,
+    samples_per_peak: float = 5.0,
+    entropy: bool = False,
+    periodograms: Periodograms = COMPILED,
 ) -> Search:
     """Search a light curve for its period, and what is left for another.
 
@@ -127,6 +133,8 @@ def search(
     samples_per_peak : float
     entropy : bool
         Whether conditional entropy takes part, which more than doubles the cost.
+    periodograms : Periodograms
+        What computes them; see `find_period`.
 
     Returns
     -------
@@ -139,7 +147,7 @@ def search(
     """
     points = points_of(curve)
     grid = frequency_grid(points.time, maximum=maximum, samples_per_peak=samples_per_peak)
-    sine_frequency, sine_power = _peaks(points, grid)
+    sine_frequency, sine_power = _peaks(points, grid, periodograms)
     # The richer searches cost five times as much and only sine-like stars are so fast.
     half = maximum if sine_frequency[0] > maximum / 2 else maximum / 2
     found = find_period(
@@ -150,12 +158,13 @@ def search(
         maximum=half,
         samples_per_peak=samples_per_peak,
         entropy=entropy,
+        periodograms=periodograms,
     )
     left = _without(points, float(found.frequency[0]), found.n_terms)
     lower = frequency_grid(
         points.time, maximum=min(maximum, _RESIDUAL_MAXIMUM), samples_per_peak=samples_per_peak
     )
-    left_frequency, left_power = _peaks(left, lower)
+    left_frequency, left_power = _peaks(left, lower, periodograms)
     return Search(
         period=found.period,
         n_terms=found.n_terms,
@@ -173,8 +182,10 @@ def search(
     )
 
 
-def _peaks(points: Points, grid: FrequencyGrid) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    power = harmonic_power(points, grid, 1)
+def _peaks(
+    points: Points, grid: FrequencyGrid, periodograms: Periodograms
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    power = periodograms.harmonic(points, grid, 1)
     index = highest_peaks(power, _PEAKS)
     return tuple(grid.frequencies[index].tolist()), tuple(power[index].tolist())
 

@@ -26,6 +26,7 @@ from astrid.lightcurves.fourier import FOURIER_NAMES
 from astrid.lightcurves.lightcurve import LightCurve
 from astrid.lightcurves.periodicity import PERIODICITY, Search, periodicity, points_of, search
 from astrid.survey.curve_inputs import CurveInputs, fullest_band
+from astrid.survey.period_device import check_device, periodograms
 
 __all__ = ["Judge", "Measures", "measure", "prepared"]
 
@@ -50,11 +51,16 @@ class Measures:
     maximum : float, 1/days
         The highest frequency of the search.
     samples_per_peak : float
+    device : str
+        That computes the periodograms: ``cpu``, or ``cuda`` or ``cuda:N`` by torch. What is found is the same
+        but for rounding, so a run may go on with another.
 
     Raises
     ------
     UsageError
-        Nothing is to be measured, or a model does not take light curves.
+        Nothing is to be measured, a model does not take light curves, or there is no such device.
+    DependencyError
+        A GPU is asked for without torch.
     """
 
     features: bool = True
@@ -63,12 +69,17 @@ class Measures:
     band: str | None = None
     maximum: float = 26.0
     samples_per_peak: float = 5.0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if not (self.features or self.periods or self.models):
             raise UsageError("nothing is to be measured; ask for features, periods or a classifier")
         if self.band is not None and not self.features and not self.models:
             raise UsageError("a band is of features and images; ask for features too, or leave the band out")
+        if self.device != "cpu":
+            check_device(self.device)
+            if not self.searches:
+                raise UsageError("a device is of the search for periods; ask for periods, or leave it out")
 
     @property
     def searches(self) -> bool:
@@ -202,9 +213,15 @@ def _searched(
     names = [*(_AS_PERIODS.values()), *(f"period_{name}" for name in PERIODICITY if name not in _AS_PERIODS)]
     values = {name: np.full(len(curves), np.nan) for name in names}
     rules: list[str | None] = []
+    computed = periodograms(measures.device)
     for i, curve in enumerate(curves):
         try:
-            one = search(curve, maximum=measures.maximum, samples_per_peak=measures.samples_per_peak)
+            one = search(
+                curve,
+                maximum=measures.maximum,
+                samples_per_peak=measures.samples_per_peak,
+                periodograms=computed,
+            )
             numbers = periodicity(points_of(curve), one)
         except LightCurveError as error:
             problems[i].append(_plain(curve, error))

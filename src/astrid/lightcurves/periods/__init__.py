@@ -16,7 +16,7 @@ from astrid.lightcurves.periods.grid import (
     within_bands,
 )
 from astrid.lightcurves.periods.harmonics import harmonic_power, harmonic_power_at, variance_ratio
-from astrid.lightcurves.periods.hierarchy import Period, find_period, published_hierarchy
+from astrid.lightcurves.periods.hierarchy import Period, Periodograms, find_period, published_hierarchy
 from astrid.lightcurves.periods.multiples import fold_shape, resolve_multiple
 from astrid.lightcurves.periods.peaks import highest_peaks
 from astrid.lightcurves.periods.points import Points, clean_points, clip_outliers
@@ -28,6 +28,7 @@ __all__ = [
     "Boxes",
     "FrequencyGrid",
     "Period",
+    "Periodograms",
     "Points",
     "binned_power",
     "box_periods",

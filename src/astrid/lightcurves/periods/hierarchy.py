@@ -6,7 +6,7 @@ of each candidate, an information criterion, and the choice between half and who
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from astrid.lightcurves.periods.peaks import highest_peaks
 from astrid.lightcurves.periods.points import Points, clean_points, clip_outliers
 from astrid.lightcurves.periods.significance import log_false_alarm
 
-__all__ = ["Period", "find_period", "information", "published_hierarchy"]
+__all__ = ["Period", "Periodograms", "find_period", "information", "published_hierarchy"]
 
 MOST_TERMS = 4
 """Harmonics of the richest series that candidates are judged with."""
@@ -37,6 +37,25 @@ PENALTY = 2.0
 
 Noise of real light curves is correlated and its errors are not known, so an added harmonic must earn more.
 """
+
+
+@dataclass(frozen=True)
+class Periodograms:
+    """The functions that compute the periodograms of a search; by default those of this folder.
+
+    Attributes
+    ----------
+    harmonic : callable
+        Points, grid and number of terms to powers, as `harmonic_power`.
+    entropy : callable
+        Points and grid to entropies, as `conditional_entropy`.
+    """
+
+    harmonic: Callable[[Points, FrequencyGrid, int], NDArray[np.float64]] = harmonic_power
+    entropy: Callable[[Points, FrequencyGrid], NDArray[np.float32]] = conditional_entropy
+
+
+COMPILED = Periodograms()
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,7 @@ def find_period(
     avoid: Sequence[tuple[float, float]] = (),
     entropy: bool = True,
     resolve: bool = True,
+    periodograms: Periodograms = COMPILED,
 ) -> Period:
     """Find the period of a variable star.
 
@@ -118,6 +138,8 @@ def find_period(
         Whether conditional entropy takes part; it costs most of the time.
     resolve : bool
         Whether step 4 is done.
+    periodograms : Periodograms
+        What computes those of step 2; the default runs on the processor.
 
     Returns
     -------
@@ -135,11 +157,11 @@ def find_period(
     points = clip_outliers(clean_points(time, mag, err, band))
     grid = frequency_grid(points.time, minimum=minimum, maximum=maximum, samples_per_peak=samples_per_peak)
     terms = most_terms(points)
-    powers: list[NDArray[np.float64]] = [harmonic_power(points, grid, 1)]
+    powers: list[NDArray[np.float64]] = [periodograms.harmonic(points, grid, 1)]
     if terms > 1:
-        powers.append(harmonic_power(points, grid, terms))
+        powers.append(periodograms.harmonic(points, grid, terms))
     if entropy:
-        powers.append(-conditional_entropy(points, grid).astype(np.float64))
+        powers.append(-periodograms.entropy(points, grid).astype(np.float64))
     usable = ~within_bands(grid.frequencies, avoid) if avoid else None
     peaks = np.concatenate([highest_peaks(power, top, usable=usable) for power in powers])
     trial = family(grid.frequencies[np.unique(peaks)])
