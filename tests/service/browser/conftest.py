@@ -80,7 +80,7 @@ class Service:
             return store.labels.of_task(task, undone=undone).to_pylist()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, nothing else on this thread can have an event loop
 def chromium():
     """A browser without a window that asks nobody but our service."""
     sync_api = pytest.importorskip("playwright.sync_api")

@@ -137,13 +137,18 @@ def test_notes_and_tags_go_along_with_the_answer_and_stay_text(service, people):
     ben.log_in("ben")
     item = ben.wait()
     note = "<script>document.body.dataset.broken=1</script> r b \"'"
+    dialog = ben.page.locator("dialog[open]")
     ben.page.keyboard.press("n")
+    dialog.wait_for()
     ben.page.keyboard.type(note)  # r and b in it are no answers
     ben.page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
     ben.page.keyboard.press("t")
+    dialog.wait_for()
     ben.page.keyboard.type("ghos")
     ben.page.keyboard.press("Enter")
     ben.page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
     assert ben.item == item
     assert note in ben.page.locator("#with").inner_text()
     ben.page.keyboard.press("b")
