@@ -74,30 +74,23 @@ def curve_rows(name: str, curves: Mapping[str, Sequence[Curve]], peer_version: s
             row = Row(f"{name}: labels to {share:.0%} of it, {one}", needed[one], "", "real", n)
             if one == "random":
                 rows.append(row)
-            elif one == "mixed":
+            elif one == "mixed" and peer_version is not None:
                 rows.append(row.beside(f"modAL {peer_version} uncertainty sampling", needed.get(_PEER)))
             elif one != _PEER:
                 rows.append(row.beside("random", needed["random"]))
-        goal = "<= 0.7" if share == _SHARES[0] else None
-        rows += _ratio_rows(
-            f"{name}: labels to {share:.0%} of it, mixed over random", labels, relative, share, goal
-        )
+    rows += _ratio_rows(f"{name}: labels to {_SHARES[0]:.0%} of it, mixed over random", labels, relative)
     return rows + _early_rows(name, labels, relative)
 
 
 def _ratio_rows(
-    name: str,
-    labels: NDArray[np.int64],
-    relative: Mapping[str, NDArray[np.float64]],
-    share: float,
-    goal: str | None,
+    name: str, labels: NDArray[np.int64], relative: Mapping[str, NDArray[np.float64]]
 ) -> list[Row]:
     """The ratio of the mean curves, and its 95 % interval from drawing seeds again."""
     n = len(relative["random"])
 
     def ratio(rows: NDArray[np.int64]) -> float | None:
         ours, theirs = (
-            labels_needed(labels, relative[one][rows].mean(axis=0), share) for one in ("mixed", "random")
+            labels_needed(labels, relative[one][rows].mean(axis=0), _SHARES[0]) for one in ("mixed", "random")
         )
         if ours is None:
             return None if theirs is None else np.inf
@@ -109,7 +102,7 @@ def _ratio_rows(
     found = [one for one in drawn if one is not None]
     low, high = np.quantile(found, [0.025, 0.975], method="nearest") if found else (np.nan, np.nan)
     return [
-        Row(name, ratio(np.arange(n)), "", "real", n, goal),
+        Row(name, ratio(np.arange(n)), "", "real", n, "<= 0.7"),
         Row(f"{name}, 95 % from", float(low), "", "real", n),
         Row(f"{name}, 95 % to", float(high), "", "real", n),
     ]
