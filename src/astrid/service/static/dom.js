@@ -32,6 +32,8 @@ export function say(text, kind = "") {
 export function isTyping(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return true;
   const target = event.target;
+  // a field of a dialog that was just closed has the focus until the next frame
+  if (target.closest?.("dialog:not([open])")) return false;
   return target.closest?.("input:not([type=checkbox]), textarea, select, dialog[open], summary, [contenteditable]") != null;
 }
 
