@@ -213,6 +213,11 @@ def test_a_server_that_is_killed_loses_no_answer_and_doubles_none(fragile, peopl
             ben.page.keyboard.press(said[item][0])
 
     label(8)
+    ben.page.wait_for_function(  # those that are labelled without a server are there
+        "n => performance.getEntriesByType('resource')"
+        ".filter((one) => one.name.includes('/review/api/candidate') && one.responseEnd).length >= n",
+        arg=8 + 6 + 1,
+    )
     killer = threading.Timer(0.05, service.kill)  # in the middle of what is being sent
     killer.start()
     label(6)  # from what was fetched before
