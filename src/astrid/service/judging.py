@@ -56,7 +56,7 @@ def judge_packets(state: State, content: bytes, names: Sequence[str] | None, dro
         if size not in triplets:
             triplets[size] = _triplets([alert for _, alert in found], size, items)
         rows, stack = triplets[size]
-        _fill(items, rows, one, models, stack, dropout)
+        _say(items, rows, one.name, models.predictor(one), stack, dropout)
     return answer(chosen, items)
 
 
@@ -101,7 +101,7 @@ def judge_triplets(
             raise Problem(
                 422, f"the triplets have the shape {whole.shape}, {one.name} takes (n, {wanted})"[:300]
             )
-        _fill(items, list(range(n)), one, models, whole, dropout)
+        _say(items, list(range(n)), one.name, models.predictor(one), whole, dropout)
     return answer(chosen, items)
 
 
@@ -298,17 +298,6 @@ def _of_kind(model: Model, kinds: Sequence[str]) -> Model:
     if model.kind not in kinds:
         raise Problem(422, f"{model.name} takes {model.kind}, not {' or '.join(kinds)}; name another model")
     return model
-
-
-def _fill(
-    items: Sequence[dict[str, Any]],
-    rows: Sequence[int],
-    model: Model,
-    models: Models,
-    stack: NDArray[np.float32],
-    dropout: bool,
-) -> None:
-    _say(items, rows, model.name, models.predictor(model), stack, dropout)
 
 
 def _say(

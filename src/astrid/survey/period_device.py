@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from astrid.errors import DependencyError, LightCurveError, UsageError
 from astrid.lightcurves.periods import FrequencyGrid, Periodograms, Points
-from astrid.lightcurves.periods.entropy import levels
+from astrid.lightcurves.periods.entropy import check_bins, levels
 from astrid.lightcurves.periods.harmonics import bands_of
 from astrid.lightcurves.periods.variance import FINEST
 
@@ -122,10 +122,7 @@ def entropies(
     ----------
     Graham et al. 2013, MNRAS 434, 2629, eq. 3.
     """
-    if not (2 <= n_phase <= 4096 and 2 <= n_level <= 4096):
-        raise UsageError(
-            f"{n_phase} phase bins and {n_level} magnitude bins cannot be used; give 2 to 4096 of each"
-        )
+    check_bins(n_phase, n_level)
     place, torch = check_device(device), _torch()
     result = np.zeros((len(curves), grid.size), dtype=np.float32)
     if not curves:

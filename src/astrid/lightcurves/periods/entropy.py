@@ -48,10 +48,7 @@ def conditional_entropy(
     ----------
     Graham et al. 2013, MNRAS 434, 2629, eq. 3.
     """
-    if not (2 <= n_phase <= 4096 and 2 <= n_level <= 4096):
-        raise UsageError(
-            f"{n_phase} phase bins and {n_level} magnitude bins cannot be used; give 2 to 4096 of each"
-        )
+    check_bins(n_phase, n_level)
     loops = kernels()
     result = np.zeros(grid.size, dtype=np.float32)
     for band in range(points.n_bands):
@@ -60,6 +57,14 @@ def conditional_entropy(
         part = loops.entropy(points.time[own], level, grid.start, grid.step, grid.size, n_phase, n_level)
         result += np.float32(np.count_nonzero(own) / own.size) * part
     return result
+
+
+def check_bins(n_phase: int, n_level: int) -> None:
+    """Refuse bins that the entropy cannot be counted in."""
+    if not (2 <= n_phase <= 4096 and 2 <= n_level <= 4096):
+        raise UsageError(
+            f"{n_phase} phase bins and {n_level} magnitude bins cannot be used; give 2 to 4096 of each"
+        )
 
 
 def levels(mag: NDArray[np.float64], n_level: int) -> NDArray[np.int64]:
